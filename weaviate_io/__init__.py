@@ -1,0 +1,20 @@
+"""Apache Beam connector for the Weaviate vector database.
+
+>>> import apache_beam as beam
+>>> from weaviate_io import WriteToWeaviate
+>>> write = WriteToWeaviate("Article", url="http://localhost:8080", id_field="doi", vector_field="embedding")
+
+``result = rows | write`` gives ``result.written`` and ``result.failed``. Tools for tests are in
+:mod:`weaviate_io.testing`.
+"""
+
+from weaviate_io.connection import WeaviateConnection as WeaviateConnection
+from weaviate_io.creation import CreateDisposition as CreateDisposition
+from weaviate_io.creation import WriteDisposition as WriteDisposition
+from weaviate_io.objects import FailedObject as FailedObject
+from weaviate_io.objects import WeaviateObject as WeaviateObject
+from weaviate_io.objects import WrittenObject as WrittenObject
+from weaviate_io.objects import generate_uuid5 as generate_uuid5
+from weaviate_io.version import __version__ as __version__
+from weaviate_io.write import WriteToWeaviate as WriteToWeaviate
+from weaviate_io.write import WriteToWeaviateResult as WriteToWeaviateResult

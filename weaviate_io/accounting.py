@@ -1,0 +1,128 @@
+"""What a write counts: Beam metrics, the limit on failures, and the first failures in the log."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from typing import Optional
+
+from apache_beam.metrics import Metrics
+
+from weaviate_io.objects import FailedObject
+from weaviate_io.sender import Tally
+
+NAMESPACE = "weaviate_io"
+"""Namespace of all metrics."""
+
+_LOGGER = logging.getLogger(__name__)
+
+_LOGGED = 10  # failures that each process logs
+_REMEMBERED_IDS = 250_000  # ids of a bundle that are kept to count objects with one id; about 20 MB
+
+
+class TooManyErrors(RuntimeError):
+    """More objects failed than the job allows."""
+
+
+class Accounts:
+    """The metrics of one DoFn, all in the namespace ``weaviate_io``.
+
+    Counters: ``written``, ``failed``, ``failed_REASON``, ``duplicates`` (objects whose id came before in the
+    bundle), ``requests``, ``retries``, ``unknown_outcomes``, ``repaired``, ``splits``, ``bytes`` and Beam's
+    ``cumulativeThrottlingSeconds``. Distributions: ``batch_size`` and ``latency_ms``.
+    """
+
+    def __init__(self) -> None:
+        self._counters = {
+            name: Metrics.counter(NAMESPACE, name)
+            for name in (
+                "written",
+                "failed",
+                "duplicates",
+                "requests",
+                "retries",
+                "unknown_outcomes",
+                "repaired",
+                "splits",
+                "bytes",
+            )
+        }
+        self._throttled = Metrics.counter(NAMESPACE, "cumulativeThrottlingSeconds")
+        self._throttled_rest = 0.0
+        self._batch_size = Metrics.distribution(NAMESPACE, "batch_size")
+        self._latency = Metrics.distribution(NAMESPACE, "latency_ms")
+        self._ids: set[int] = set()
+
+    def start_bundle(self) -> None:
+        self._ids.clear()
+
+    def seen(self, collection: str, tenant: Optional[str], uuid: str) -> None:
+        """Count an object whose id came before. Of a bundle's first 250,000 ids none is missed."""
+        key = hash((collection, tenant, uuid))
+        if key in self._ids:
+            self._counters["duplicates"].inc()
+        elif len(self._ids) < _REMEMBERED_IDS:
+            self._ids.add(key)
+
+    def written(self, count: int) -> None:
+        if count:
+            self._counters["written"].inc(count)
+
+    def failed(self, failure: FailedObject) -> None:
+        self._counters["failed"].inc()
+        Metrics.counter(NAMESPACE, f"failed_{failure.reason}").inc()
+
+    def add(self, tally: Tally) -> None:
+        """Take over what a sender did, and set its tally to zero."""
+        for name in ("requests", "retries", "unknown_outcomes", "repaired", "splits", "bytes"):
+            amount = getattr(tally, name)
+            if amount:
+                self._counters[name].inc(amount)
+        for size in tally.batch_sizes:
+            self._batch_size.update(size)
+        for latency in tally.latencies_ms:
+            self._latency.update(latency)
+        # The counter holds whole seconds; the rest waits for the next time.
+        self._throttled_rest += tally.throttled_seconds
+        whole = int(self._throttled_rest)
+        if whole:
+            self._throttled.inc(whole)
+            self._throttled_rest -= whole
+        tally.__init__()  # type: ignore[misc]
+
+
+_lock = threading.Lock()
+_counts: dict[str, int] = defaultdict(int)
+
+
+class FailureLimit:
+    """Counts the failures of a write in this process, logs the first ten, and stops the job above the limit.
+
+    Args:
+      write: names the write, the same on every worker; its instances in one process share a count.
+      max_errors: failures that are allowed; None for any number.
+    """
+
+    def __init__(self, write: str, max_errors: Optional[int]) -> None:
+        self._write = write
+        self._max_errors = max_errors
+
+    def count(self, failure: FailedObject) -> None:
+        """Raise :class:`TooManyErrors` when this failure is one too many."""
+        with _lock:
+            _counts[self._write] += 1
+            count = _counts[self._write]
+        if count <= _LOGGED:
+            _LOGGER.warning("not written: %s", describe(failure))
+        if self._max_errors is not None and count > self._max_errors:
+            allowed = f"more than max_errors={self._max_errors} objects" if self._max_errors else "an object"
+            raise TooManyErrors(f"{allowed} failed; the last: {describe(failure)}")
+
+
+def describe(failure: FailedObject) -> str:
+    """A failure in one line, without its payload."""
+    what = failure.uuid or "a row"
+    where = f" at {failure.position}" if failure.position else ""
+    into = f" of {failure.collection}" if failure.collection else ""
+    return f"{what}{into}{where}: {failure.reason}: {failure.error}"

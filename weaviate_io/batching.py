@@ -1,0 +1,151 @@
+"""The two ways to make batches: in the bundle, and with Beam's ``GroupIntoBatches``.
+
+In the bundle, objects wait in a buffer of the DoFn, bounded in bytes for all collections together; nothing is
+shuffled. It suits bounded input, whose bundles are large.
+
+``GroupIntoBatches`` gathers objects of many small bundles, as streaming has them. Beam's own expansion always
+sets a processing-time timer, which moves a pipeline to a local runner that loses batches and metrics
+(apache/beam#28716). For bounded input this module therefore brings its own expansion of the same transform:
+one event-time timer a batch, at the end of the window's own time (at ``window.end``, one tick later, runners
+drop what comes out), and no other. It keeps the transform's name and payload for runners that do their own
+sharding.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any, Optional
+
+import apache_beam as beam
+from apache_beam import coders, typehints
+from apache_beam.transforms.timeutil import TimeDomain
+from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.util import GroupIntoBatches
+from apache_beam.typehints.sharded_key_type import ShardedKeyType
+from apache_beam.utils.sharded_key import ShardedKey
+
+from weaviate_io.schema import CollectionSchema
+from weaviate_io.sender import Item, Sender
+
+BUFFERED_BYTES = 16_000_000
+"""Most bytes that wait in one bundle, over all its collections."""
+
+BATCH_SIZE = 500
+"""Most objects that ``GroupIntoBatches`` puts into a batch; the sender cuts them to what suits the server."""
+
+BATCH_BYTES = 4_000_000
+"""Most bytes in a batch of ``GroupIntoBatches``."""
+
+MAX_BUFFERING_SECONDS = 1.0
+"""How long an object of unbounded input waits for company."""
+
+Batched = tuple[bytes, int, Optional[str]]
+"""What ``GroupIntoBatches`` gathers: encoded object, timestamp in microseconds, position of its row."""
+
+_PROCESS = uuid.uuid4().bytes
+
+_Batch = tuple[CollectionSchema, list[Item]]
+
+
+class BundleBuffer:
+    """Objects of one bundle that wait for company, by collection.
+
+    Args:
+      sender: tells how large a request should be now.
+      limit: most bytes to hold; above it the largest batch goes out as it is.
+    """
+
+    def __init__(self, sender: Sender, limit: int = BUFFERED_BYTES) -> None:
+        self._sender = sender
+        self._limit = limit
+        self._open: dict[str, tuple[CollectionSchema, list[Item], int]] = {}
+        self._bytes = 0
+
+    def add(self, schema: CollectionSchema, item: Item) -> Iterator[_Batch]:
+        """Take an object in, and give out what is ready to be sent."""
+        _, items, size = self._open.get(schema.name) or (schema, [], 0)
+        added = item.encoded.size
+        if items and size + added > self._sender.max_bytes:
+            yield self._close(schema.name)
+            items, size = [], 0
+        items.append(item)
+        self._open[schema.name] = (schema, items, size + added)
+        self._bytes += added
+        if len(items) >= self._sender.request_size(schema):
+            yield self._close(schema.name)
+        elif self._bytes > self._limit:
+            yield self._close(max(self._open, key=lambda name: self._open[name][2]))
+
+    def flush(self) -> Iterator[_Batch]:
+        """Give out everything."""
+        for name in list(self._open):
+            yield self._close(name)
+
+    def _close(self, name: str) -> _Batch:
+        schema, items, size = self._open.pop(name)
+        self._bytes -= size
+        return schema, items
+
+
+class GroupBoundedIntoBatches(GroupIntoBatches.WithShardedKey):
+    """``GroupIntoBatches.WithShardedKey`` for bounded input, exact on every local runner."""
+
+    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
+        sharded = typehints.Tuple[ShardedKeyType[str], Batched]  # type: ignore[misc, valid-type]
+        return (
+            pcoll
+            | "Shard" >> beam.Map(_sharded).with_output_types(sharded)
+            | "Batch" >> beam.ParDo(_BatchFn(self.params.batch_size))
+        )
+
+
+def _sharded(element: tuple[str, Batched]) -> tuple[ShardedKey, Batched]:
+    key, value = element
+    return ShardedKey(key, _PROCESS + threading.get_ident().to_bytes(8, "big")), value
+
+
+class _BatchFn(beam.DoFn):
+    VALUES = BagStateSpec("values", coders.FastPrimitivesCoder())
+    SIZE = ReadModifyWriteStateSpec("size", coders.TupleCoder([coders.VarIntCoder(), coders.VarIntCoder()]))
+    END = TimerSpec("end", TimeDomain.WATERMARK)
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+
+    def process(
+        self,
+        element: tuple[ShardedKey, Batched],
+        window: Any = beam.DoFn.WindowParam,
+        values: Any = beam.DoFn.StateParam(VALUES),
+        size: Any = beam.DoFn.StateParam(SIZE),
+        end: Any = beam.DoFn.TimerParam(END),
+    ) -> Iterator[tuple[ShardedKey, list[Batched]]]:
+        key, value = element
+        count, total = size.read() or (0, 0)
+        count, total = count + 1, total + len(value[0])
+        if count < self._batch_size and total < BATCH_BYTES:
+            if count == 1:
+                end.set(window.max_timestamp())
+            values.add(value)
+            size.write((count, total))
+            return
+        batch = [*values.read(), value]
+        values.clear()
+        size.clear()
+        end.clear()
+        yield key, batch
+
+    @on_timer(END)
+    def flush(
+        self,
+        key: Any = beam.DoFn.KeyParam,
+        values: Any = beam.DoFn.StateParam(VALUES),
+        size: Any = beam.DoFn.StateParam(SIZE),
+    ) -> Iterable[tuple[ShardedKey, list[Batched]]]:
+        batch = list(values.read())
+        values.clear()
+        size.clear()
+        if batch:
+            yield key, batch

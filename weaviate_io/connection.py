@@ -1,0 +1,127 @@
+"""Where the server is and how to get in: plain frozen data, safe to pickle, to print and to compare.
+
+Nothing here opens anything; :mod:`weaviate_io.client` does, on the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Optional, Union
+from urllib.parse import urlsplit
+
+from weaviate_io.secret import Secret
+
+DEFAULT_GRPC_PORT = 50051
+"""Where Weaviate listens for gRPC unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class WeaviateConnection:
+    """A Weaviate server.
+
+    Args:
+      url: REST address, ``http://host:port`` or ``https://host``.
+      grpc_url: gRPC address, ``host:port``, ``grpc://host:port`` or ``grpcs://host:port``. Derived from ``url``
+        when absent: the gRPC host of a Weaviate Cloud cluster, else port 50051 of the same host.
+      api_key: reference to the API key or token: ``"env:NAME"``, a function, or a ``beam.Secret``.
+      headers: further request headers, such as keys of model providers; values are references like ``api_key``.
+      tls_ca: path of a PEM file with the certificate authority to trust, on the worker.
+      timeout: shortest deadline of a write, seconds. It grows with the slowest request seen; a short one leaves
+        objects stored but unindexed, so it cannot go below 90.
+      probe_timeout: how long the first contact may take, seconds.
+
+    Raises ``ValueError`` where an address cannot be one.
+
+    >>> connection = WeaviateConnection("https://my-cluster.weaviate.cloud", api_key="env:WEAVIATE_API_KEY")
+    >>> connection.grpc_target, connection.grpc_secure
+    ('grpc-my-cluster.weaviate.cloud:443', True)
+    """
+
+    url: str
+    grpc_url: Optional[str] = None
+    api_key: Union[Secret, Any, None] = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    tls_ca: Optional[str] = None
+    timeout: float = 90.0
+    probe_timeout: float = 20.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url if isinstance(self.url, str) else "")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"url={self.url!r} is no address; use http://host:port or https://host")
+        if parts.username or parts.password:
+            raise ValueError("url= holds a user or password; give the key as api_key='env:NAME'")
+        _port(self.url, parts)
+        if self.grpc_url is not None:
+            _split_grpc(self.grpc_url)
+        if self.timeout < 90:
+            raise ValueError(
+                f"timeout={self.timeout} is below 90 s, where the server may store without indexing"
+            )
+        if self.api_key is not None and not isinstance(self.api_key, Secret):
+            object.__setattr__(self, "api_key", Secret(self.api_key))
+        object.__setattr__(self, "headers", {k: _header(k, v) for k, v in self.headers.items()})
+
+    def __hash__(self) -> int:
+        return hash((self.url, self.grpc_url, self.tls_ca, self.timeout))
+
+    @property
+    def rest_url(self) -> str:
+        """The REST address without a trailing slash or ``/v1``."""
+        return self.url.rstrip("/").removesuffix("/v1")
+
+    @property
+    def grpc_target(self) -> str:
+        """``host:port`` of the gRPC endpoint."""
+        if self.grpc_url is not None:
+            return _split_grpc(self.grpc_url)[0]
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        if host.endswith(".weaviate.network"):
+            name, _, _ = host.partition(".")
+            return f"{name}.grpc.weaviate.network:443"
+        if host.endswith((".weaviate.cloud", ".weaviate.io")):
+            return f"grpc-{host}:443"
+        return f"[{host}]:{DEFAULT_GRPC_PORT}" if ":" in host else f"{host}:{DEFAULT_GRPC_PORT}"
+
+    @property
+    def grpc_secure(self) -> bool:
+        """Whether gRPC goes over TLS: as the scheme of ``grpc_url`` says, else as ``url`` does."""
+        scheme = _split_grpc(self.grpc_url)[1] if self.grpc_url is not None else ""
+        return scheme in ("grpcs", "https") if scheme else self.url.startswith("https:")
+
+    def resolve_headers(self) -> dict[str, str]:
+        """All request headers with their secrets, names in lower case as gRPC wants; on the worker only."""
+        headers = {name.lower(): value.resolve() for name, value in self.headers.items()}
+        if self.api_key is not None:
+            headers["authorization"] = f"Bearer {self.api_key.resolve()}"
+        return headers
+
+
+def _header(name: str, value: Any) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    sensitive = any(word in name.lower() for word in ("key", "token", "secret", "authorization"))
+    return Secret(value, warn=sensitive)
+
+
+def _port(address: str, parts: Any) -> Optional[int]:
+    try:
+        return parts.port
+    except ValueError:
+        raise ValueError(f"{address!r} has no valid port") from None
+
+
+def _split_grpc(address: str) -> tuple[str, str]:
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        scheme, rest = "", address
+    parts = urlsplit(f"//{rest}")
+    if scheme not in ("", "grpc", "grpcs", "http", "https") or not parts.hostname or parts.path.strip("/"):
+        raise ValueError(
+            f"grpc_url={address!r} is no address; use host:port, grpc://host:port or grpcs://host:port"
+        )
+    port = _port(address, parts) or (443 if scheme in ("grpcs", "https") else DEFAULT_GRPC_PORT)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}:{port}", scheme

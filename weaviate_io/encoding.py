@@ -1,0 +1,358 @@
+"""Objects to the bytes of a ``BatchObject`` and back, checked against the schema of their collection.
+
+A bad object is refused here, alone, before it has neighbours. Everything after this step handles bytes:
+sizes are exact, a request is a join, and what crosses a shuffle is small.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import tzinfo
+from typing import Any, NamedTuple, Optional
+
+from weaviate_io import proto, wire
+from weaviate_io.errors import RowError
+from weaviate_io.objects import WeaviateObject, uuid5_text
+from weaviate_io.schema import DEFAULT_VECTOR, TENANT_NAME, CollectionSchema, Property, property_name
+from weaviate_io.vectors import EncodedVector, decode_vector, encode_vector, nudge
+
+_CONTENT_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "weaviate-io:content:1").bytes
+"""Namespace of the ids made from content. Its number changes when the canonical form does."""
+
+_Column = tuple[bytes, Optional[wire.ValueEncoder]]
+_SKIP: _Column = (b"", None)
+
+
+class EncodedObject(NamedTuple):
+    """One object as bytes of the wire, with what its outcome is reported by."""
+
+    payload: bytes
+    uuid: str
+    tenant: Optional[str]
+
+    @property
+    def size(self) -> int:
+        """Bytes in a request, framing included."""
+        return len(self.payload) + 1 + len(wire.varint(len(self.payload)))
+
+
+class ObjectEncoder:
+    """Encodes the objects of one collection.
+
+    Args:
+      schema: what the collection expects.
+      unknown_properties: ``"fail"`` refuses an object with properties that the schema lacks, ``"drop"`` leaves
+        them out.
+      dimensions: vector length by vector name (``DEFAULT_VECTOR`` for the unnamed one), where known.
+      timezone: zone of dates that carry none; such dates are refused without it.
+
+    >>> schema = CollectionSchema.from_rest({"class": "Article", "vectorizer": "none",
+    ...     "properties": [{"name": "title", "dataType": ["text"]}]})
+    >>> encoded = ObjectEncoder(schema).encode(WeaviateObject({"title": "Dune"}, vector=[1.0, 2.0]))
+    >>> decode_object(encoded.payload, schema).properties
+    {'title': 'Dune'}
+    """
+
+    def __init__(
+        self,
+        schema: CollectionSchema,
+        *,
+        unknown_properties: str = "fail",
+        dimensions: Mapping[str, int] | None = None,
+        timezone: tzinfo | None = None,
+    ) -> None:
+        self._schema = schema
+        self._drop_unknown = unknown_properties == "drop"
+        self._dimensions = dimensions or {}
+        self._timezone = timezone
+        self._collection = wire.delimited(b"\x22", schema.name.encode())
+        self._columns: dict[str, _Column] = {}
+
+    def encode(self, obj: WeaviateObject) -> EncodedObject:
+        """Encode, or raise :class:`~weaviate_io.errors.RowError` saying what is wrong with the object."""
+        entries = self._entries(obj.properties)
+        vectors = self._vectors(obj.vector)
+        tenant = self._tenant(obj.tenant)
+        object_id = self._uuid(obj.uuid, entries, vectors)
+        properties = b"".join(wire.delimited(b"\x0a", entry) for entry in entries.values())
+        parts = [b"\x0a\x24", object_id.encode(), self._collection]
+        if tenant:
+            parts.append(wire.delimited(b"\x2a", tenant.encode()))
+        body = wire.delimited(b"\x0a", properties)
+        if obj.references:
+            body += self._references(obj.references)
+        parts.append(wire.delimited(b"\x1a", body))
+        parts.append(vectors)
+        return EncodedObject(b"".join(parts), object_id, tenant)
+
+    def _entries(self, properties: Mapping[str, Any]) -> dict[bytes, bytes]:
+        entries: dict[bytes, bytes] = {}
+        columns = self._columns
+        for name, value in properties.items():
+            key, encoder = columns.get(name) or self._column(name)
+            if encoder is None:
+                continue
+            try:
+                encoded = encoder(value)
+            except ValueError as error:
+                raise RowError(
+                    "invalid_property", f"property {name!r} of {self._schema.name} expects {error}"
+                ) from None
+            if encoded is not None:
+                if key in entries:
+                    raise RowError("invalid_property", f"two fields are property {property_name(name)!r}")
+                entries[key] = key + wire.varint(len(encoded)) + encoded
+        return entries
+
+    def _column(self, name: str) -> _Column:
+        declared = self._schema.properties
+        known = declared.get(name) if isinstance(name, str) else None
+        if known is None and isinstance(name, str):
+            known = declared.get(property_name(name))
+        column: _Column
+        if known is not None:
+            column = (wire.entry_key(known.name), self._value_encoder(known))
+        elif self._schema.open_ended and isinstance(name, str):
+            column = (wire.entry_key(property_name(name)), wire.guessing_encoder(self._timezone))
+        elif self._drop_unknown:
+            column = _SKIP
+        else:
+            raise RowError(
+                "unknown_property",
+                f"collection {self._schema.name} has no property {name!r} (it has {_names(declared)}); "
+                "add it to the schema, pick or rename with properties=, or set unknown_properties='drop'",
+            )
+        self._columns[name] = column
+        return column
+
+    def _value_encoder(self, known: Property) -> wire.ValueEncoder:
+        kind = known.data_type.removesuffix("[]")
+        if kind == "object":
+            nested = {name: self._value_encoder(p) for name, p in known.nested.items()}
+            encoder = wire.struct_encoder(nested, self._drop_unknown)
+        elif kind == "date":
+            encoder = wire.date_encoder(self._timezone)
+        elif kind in wire.SCALARS:
+            encoder = wire.SCALARS[kind]
+        elif kind == "reference":
+            return _refuse_reference
+        else:
+            encoder = wire.guessing_encoder(self._timezone)
+        return wire.list_encoder(encoder, known.data_type) if known.data_type.endswith("[]") else encoder
+
+    def _tenant(self, tenant: Any) -> Optional[str]:
+        name = self._schema.name
+        if tenant is None:
+            if self._schema.multi_tenant:
+                raise RowError("invalid_tenant", f"collection {name} has tenants; say whose the object is")
+            return None
+        if not isinstance(tenant, str) or not TENANT_NAME.fullmatch(tenant):
+            raise RowError(
+                "invalid_tenant",
+                f"{str(tenant)!r:.80} is not a tenant name: 1 to 64 letters, digits, '_' or '-'",
+            )
+        if not self._schema.multi_tenant and not self._schema.open_ended:
+            raise RowError("invalid_tenant", f"collection {name} has no tenants, but the object names one")
+        return tenant
+
+    def _vectors(self, vector: Any) -> bytes:
+        if vector is None:
+            return b""
+        if not isinstance(vector, Mapping):
+            return self._vector(self._only_vector(), vector)
+        given = sorted((item for item in vector.items() if item[1] is not None), key=_name_of)
+        return b"".join(self._vector(name, value) for name, value in given)
+
+    def _only_vector(self) -> str:
+        names = list(self._schema.vectors)
+        if len(names) == 1:
+            return names[0]
+        raise RowError(
+            "unknown_vector",
+            f"collection {self._schema.name} has {len(names)} named vectors ({_names(names)}); "
+            "say which is meant with a mapping",
+        )
+
+    def _vector(self, name: str, value: Any) -> bytes:
+        index = self._schema.vectors.get(name)
+        if index is None and name == "default" and DEFAULT_VECTOR in self._schema.vectors:
+            name, index = DEFAULT_VECTOR, self._schema.vectors[DEFAULT_VECTOR]
+        if index is None:
+            raise RowError(
+                "unknown_vector",
+                f"collection {self._schema.name} has no vector {name!r} (it has {_names(self._schema.vectors)})",
+            )
+        label = f"vector {name!r}" if name else "the vector"
+        try:
+            encoded = encode_vector(value)
+        except ValueError as error:
+            raise RowError("invalid_vector", f"{label}: {error}") from None
+        if encoded.multi != index.multi:
+            kinds = ("one vector", "a multi-vector")
+            raise RowError(
+                "invalid_vector",
+                f"{label} is {kinds[encoded.multi]}, "
+                f"collection {self._schema.name} expects {kinds[index.multi]}",
+            )
+        expected = self._dimensions.get(name, encoded.dimensions)
+        if encoded.dimensions != expected:
+            raise RowError(
+                "invalid_vector",
+                f"{label} has {encoded.dimensions} values, collection {self._schema.name} expects {expected}",
+            )
+        return vector_field(name, encoded)
+
+    def _uuid(self, given: Any, entries: Mapping[bytes, bytes], vectors: bytes) -> str:
+        if given is None:
+            content = b"".join(sorted(entries.values())) or vectors
+            if not content:
+                raise RowError(
+                    "empty_object",
+                    "the object has neither properties nor a vector to make an id of; give it one",
+                )
+            return uuid5_text(_CONTENT_NAMESPACE, self._schema.name.encode() + b"\x00" + content)
+        canonical = wire.canonical_uuid(given)
+        if canonical is None:
+            raise RowError("invalid_uuid", f"{str(given)!r:.80} is not a UUID (8-4-4-4-12 hexadecimal digits)")
+        return canonical
+
+    def _references(self, references: Mapping[str, Any]) -> bytes:
+        return b"".join(self._reference(name, value) for name, value in references.items() if value is not None)
+
+    def _reference(self, name: str, value: Any) -> bytes:
+        known = self._schema.properties.get(property_name(name))
+        if known is None or known.data_type != "reference":
+            raise RowError("invalid_reference", f"collection {self._schema.name} has no reference {name!r}")
+        key = wire.delimited(b"\x12", known.name.encode())
+        if len(known.targets) == 1 and not isinstance(value, Mapping):
+            return wire.delimited(b"\x12", _uuid_list(name, value) + key)
+        if not isinstance(value, Mapping) or not set(value) <= set(known.targets):
+            raise RowError(
+                "invalid_reference", f"reference {name!r} wants a mapping of {_names(known.targets)} to uuids"
+            )
+        if len(known.targets) == 1:
+            return wire.delimited(b"\x12", _uuid_list(name, value[known.targets[0]]) + key)
+        return b"".join(
+            wire.delimited(b"\x1a", _uuid_list(name, ids) + key + wire.delimited(b"\x1a", target.encode()))
+            for target, ids in value.items()
+        )
+
+
+def vector_field(name: str, vector: EncodedVector) -> bytes:
+    """The field of a ``BatchObject`` that carries one vector."""
+    if name == DEFAULT_VECTOR:
+        return wire.delimited(b"\x32", vector.data)
+    kind = proto.VECTOR_MULTI_FP32 if vector.multi else proto.VECTOR_SINGLE_FP32
+    body = wire.delimited(b"\x0a", name.encode()) + wire.delimited(b"\x1a", vector.data)
+    return wire.delimited(b"\xba\x01", body + b"\x20" + bytes([kind]))
+
+
+def join_request(payloads: Iterable[bytes], consistency_level: int | None = None) -> bytes:
+    """The bytes of a ``BatchObjectsRequest``, spliced from encoded objects."""
+    parts: list[bytes] = []
+    for payload in payloads:
+        parts += (b"\x0a", wire.varint(len(payload)), payload)
+    if consistency_level is not None:
+        parts.append(b"\x10" + bytes([consistency_level]))
+    return b"".join(parts)
+
+
+def encoded_object(payload: bytes) -> EncodedObject:
+    """The id and tenant of an encoded object, read back from its bytes."""
+    message = proto.BatchObject.FromString(payload)
+    return EncodedObject(payload, message.uuid, message.tenant or None)
+
+
+def decode_object(payload: bytes, schema: CollectionSchema | None = None) -> WeaviateObject:
+    """The object behind the bytes: integers are ints again where the schema says so, vectors float32."""
+    message = proto.BatchObject.FromString(payload)
+    properties = dict(wire.values_of(message.properties.non_ref_properties))
+    if schema is not None:
+        properties = _with_integers(properties, schema.properties)
+    return WeaviateObject(
+        properties=properties,
+        uuid=message.uuid,
+        vector=_decoded_vectors(message),
+        tenant=message.tenant or None,
+        collection=message.collection,
+        references=_decoded_references(message.properties) or None,
+    )
+
+
+def has_vectors(payload: bytes) -> bool:
+    """Whether the object brings vectors of its own."""
+    message = proto.BatchObject.FromString(payload)
+    return bool(message.vector_bytes or message.vectors)
+
+
+def with_vectors(payload: bytes, vector_bytes: bytes, vectors: Iterable[Any]) -> bytes:
+    """The same object with the given vectors, as a search reports them."""
+    message = proto.BatchObject.FromString(payload)
+    message.vector_bytes = vector_bytes
+    del message.vectors[:]
+    for vector in vectors:
+        message.vectors.add(name=vector.name, vector_bytes=vector.vector_bytes, type=vector.type)
+    return message.SerializeToString()
+
+
+def with_nudged_vectors(payload: bytes) -> bytes:
+    """The same object with every vector moved by one unit in the last place of one component."""
+    message = proto.BatchObject.FromString(payload)
+    if message.vector_bytes:
+        message.vector_bytes = nudge(message.vector_bytes, multi=False)
+    for vector in message.vectors:
+        vector.vector_bytes = nudge(vector.vector_bytes, vector.type == proto.VECTOR_MULTI_FP32)
+    return message.SerializeToString()
+
+
+def _decoded_vectors(message: Any) -> Any:
+    if message.vectors:
+        return {
+            v.name: decode_vector(v.vector_bytes, v.type == proto.VECTOR_MULTI_FP32) for v in message.vectors
+        }
+    return decode_vector(message.vector_bytes) if message.vector_bytes else None
+
+
+def _decoded_references(properties: Any) -> dict[str, Any]:
+    references: dict[str, Any] = {r.prop_name: list(r.uuids) for r in properties.single_target_ref_props}
+    for r in properties.multi_target_ref_props:
+        references.setdefault(r.prop_name, {})[r.target_collection] = list(r.uuids)
+    return references
+
+
+def _with_integers(values: Mapping[str, Any], declared: Mapping[str, Property]) -> dict[str, Any]:
+    return {name: _typed(value, declared.get(name)) for name, value in values.items()}
+
+
+def _typed(value: Any, known: Property | None) -> Any:
+    if known is None:
+        return value
+    if isinstance(value, list):
+        return [_typed(item, known) for item in value]
+    if isinstance(value, dict) and known.nested:
+        return _with_integers(value, known.nested)
+    return int(value) if known.data_type.removesuffix("[]") == "int" else value
+
+
+def _uuid_list(name: str, value: Any) -> bytes:
+    ids = value if isinstance(value, (list, tuple)) else [value]
+    texts = [wire.canonical_uuid(item) for item in ids]
+    if None in texts:
+        wrong = ids[texts.index(None)]
+        raise RowError("invalid_reference", f"reference {name!r} wants uuids, not {wrong!r:.60}")
+    return b"".join(wire.delimited(b"\x0a", text.encode()) for text in texts if text)
+
+
+def _refuse_reference(value: Any) -> bytes | None:
+    if wire.is_null(value):
+        return None
+    raise ValueError("references, which are given as WeaviateObject(references=...)")
+
+
+def _name_of(item: tuple[Any, Any]) -> str:
+    return str(item[0])
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(repr(n) if n else "an unnamed one" for n in names) or "none"

@@ -1,0 +1,260 @@
+"""What an error means: the rows that cannot be written, and what to do about each answer of the server.
+
+The server has few status codes and many texts, and replicas quote the texts of other nodes, so the tables
+below match substrings anywhere. Order matters: a text that puts a whole request in doubt beats one that
+refuses an object, and that beats one that asks for another try.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple
+
+import grpc
+
+
+class RowError(ValueError):
+    """A row that cannot become an object of its collection; costs this row only.
+
+    ``reason`` is the stable name that the dead letter carries; the message says what, where and what to do.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, str(self))
+
+
+class WeaviateError(RuntimeError):
+    """The job cannot go on: wrong address, refused key, missing collection, or a server that stays away."""
+
+
+class Meaning(enum.Enum):
+    """What an error says about the object or the request that it answers."""
+
+    REFUSED = "refused for good; nothing was stored"
+    RETRY = "not stored; may succeed later"
+    IN_DOUBT = "may be stored, but not in the vector index: repair it"
+    UNCLEAR = "of unknown nature, or the index refused it: repair it, a few times"
+    TAINTED = "an error of the server reported on one object, that concerns every object of the request"
+    POISON = "one object may spoil the whole request: isolate it"
+    TOO_LARGE = "the request is larger than the server takes: split it"
+    FATAL = "no request can succeed: fail the job"
+
+
+class Verdict(NamedTuple):
+    """A meaning, and the stable reason under which the dead letter files it."""
+
+    meaning: Meaning
+    reason: str
+
+
+_REFUSED, _RETRY, _IN_DOUBT = Meaning.REFUSED, Meaning.RETRY, Meaning.IN_DOUBT
+_TAINTED, _POISON, _FATAL = Meaning.TAINTED, Meaning.POISON, Meaning.FATAL
+
+_TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
+    # Weaviate 1.39.0 and older report these on the first object of a shard only, and the others as written.
+    (Verdict(_TAINTED, "read_only"), ("store is read-only", 'read only "', "resource pressure")),
+    (Verdict(_TAINTED, "out_of_memory"), ("not enough memory",)),
+    (Verdict(_TAINTED, "no_space"), ("no space left on device", "flushing WAL")),
+    (
+        Verdict(_TAINTED, "shutting_down"),
+        ("already shut or dropped", "shard shutdown in progress", "node is shutting down"),
+    ),
+    (
+        Verdict(_TAINTED, "server_error"),
+        ("failed to push record to queue", "an unexpected error occurred", "could not find index for class"),
+    ),
+    (Verdict(_POISON, "invalid_vector"), ("inconsistent vector lengths",)),
+    (Verdict(_REFUSED, "usage_limit"), ("usage limit", "count limit of")),
+    (Verdict(_REFUSED, "invalid_uuid"), ("invalid UUID",)),
+    (
+        Verdict(_REFUSED, "unknown_property"),
+        ("no such prop with name", "unknown property '", "reference property is not"),
+    ),
+    (
+        Verdict(_REFUSED, "invalid_property"),
+        (
+            "array property '",
+            "property '",
+            "invalid text array value",
+            "could not recognize object's properties",
+            "mismatched data type",
+            "unrecognized data type of value",
+            "unsupported value: NaN",
+            "object has an empty class",
+        ),
+    ),
+    (
+        Verdict(_REFUSED, "unknown_vector"),
+        (
+            "does not have configuration for vector",
+            "configuration does not have single vector index",
+            "is configured without multiple named vectors",
+            "was dropped; writes targeting it are rejected",
+        ),
+    ),
+    (
+        Verdict(_REFUSED, "invalid_vector"),
+        (
+            "has to be a float32 array",
+            "dimension cannot be 0",
+            "vector dimensions do not match the index dimensions",
+            "new node has a vector with length",
+            "new node has a multi vector with length",
+            "consists of vectors with varying dimensions",
+            "insert called with a vector of the wrong size",
+            "cannot insert vector of dimension 0",
+            "vector lengths don't match",
+            "pq segments must be a divisor",
+            "max length exceeded",
+        ),
+    ),
+    (
+        Verdict(_REFUSED, "invalid_tenant"),
+        (
+            "multi-tenancy enabled, but request was without tenant",
+            "multi-tenancy disabled, but request was with tenant",
+            "is not a valid tenant name",
+            "empty tenant name",
+        ),
+    ),
+    (Verdict(_REFUSED, "tenant_not_found"), ("tenant not found",)),
+    (Verdict(_REFUSED, "tenant_not_active"), ("tenant not active",)),
+    (
+        Verdict(_REFUSED, "collection_not_found"),
+        ("not present in schema", "is not a valid class name", 'alias "', "failed to find class"),
+    ),
+    (Verdict(_REFUSED, "permission_denied"), ("insufficient permissions",)),
+    (
+        Verdict(_REFUSED, "invalid_reference"),
+        ("target is a multi-target reference", "target is a single-target reference", "invalid cref"),
+    ),
+    (Verdict(_REFUSED, "vectorizer_refused"), ("no api key found", "status: 401", "status: 400")),
+    (
+        Verdict(_RETRY, "rate_limited"),
+        ("rate limit", "Rate limit reached", "tokens per min", "status: 429", "429 Too many"),
+    ),
+    (
+        Verdict(_RETRY, "vectorizer_failed"),
+        (
+            "failed with status: 5",
+            "send POST request",
+            "vectorization aborted after an internal error",
+            "vectorizer returned fewer vectors",
+        ),
+    ),
+    (Verdict(_RETRY, "collection_changing"), ("auto-schema: create collection", "wait for schema version")),
+    (
+        Verdict(_RETRY, "cluster_unavailable"),
+        (
+            "local schema to catch up",
+            "deadline exceeded for waiting for update",
+            "leader not found",
+            "node is not the leader",
+            "leadership lost",
+            "maintenance mode",
+            "read-only mode",
+            "scale-out mode",
+            "local index not ready",
+            "shard not found",
+            "class not found",
+            "Node not ready",
+            "resolve node name",
+            "has no physical shard",
+            "ensure tenant active",
+        ),
+    ),
+    (
+        Verdict(Meaning.UNCLEAR, "not_indexed"),
+        ("insert to vector index", "insert to multi vector index", "update prop-specific indices"),
+    ),
+    (
+        Verdict(_IN_DOUBT, "replicas_unavailable"),
+        ("cannot reach enough replicas", "cannot achieve consistency level", "broadcast"),
+    ),
+    (
+        Verdict(_IN_DOUBT, "server_unavailable"),
+        (
+            "connect: ",
+            "connection refused",
+            "broken pipe",
+            "EOF",
+            "i/o timeout",
+            "error: request not found",
+            "the client connection is closing",
+            "context deadline exceeded",
+            "context canceled",
+            "begin batch",
+            "end store object",
+        ),
+    ),
+)
+
+_UNEXPLAINED = Verdict(Meaning.UNCLEAR, "server_error")
+
+
+def object_verdict(text: str) -> Verdict:
+    """What the text that the server gave for one object means. Unknown texts are tried a few times.
+
+    >>> object_verdict("invalid text property 'title' on class 'Article': not a string, but float64").reason
+    'invalid_property'
+    """
+    for verdict, patterns in _TEXTS:
+        if any(pattern in text for pattern in patterns):
+            return verdict
+    return _UNEXPLAINED
+
+
+_UNREACHED = ("failed to connect to all addresses", "Connection refused", "DNS resolution failed")
+"""Texts of UNAVAILABLE that show that the request never left this machine."""
+
+_CALLS: dict[grpc.StatusCode, Verdict] = {
+    grpc.StatusCode.UNAVAILABLE: Verdict(_IN_DOUBT, "server_unavailable"),
+    grpc.StatusCode.DEADLINE_EXCEEDED: Verdict(_IN_DOUBT, "deadline_exceeded"),
+    grpc.StatusCode.CANCELLED: Verdict(_IN_DOUBT, "server_unavailable"),
+    grpc.StatusCode.ABORTED: Verdict(_IN_DOUBT, "server_unavailable"),
+    grpc.StatusCode.INTERNAL: Verdict(_IN_DOUBT, "server_error"),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Verdict(_RETRY, "overloaded"),
+    grpc.StatusCode.UNAUTHENTICATED: Verdict(_FATAL, "unauthenticated"),
+    grpc.StatusCode.UNIMPLEMENTED: Verdict(_FATAL, "unimplemented"),
+    grpc.StatusCode.PERMISSION_DENIED: Verdict(_REFUSED, "permission_denied"),
+    grpc.StatusCode.FAILED_PRECONDITION: Verdict(_REFUSED, "restricted"),
+}
+
+_CALL_TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
+    (Verdict(Meaning.TOO_LARGE, "too_large"), ("larger than max",)),
+    (Verdict(_FATAL, "unauthenticated"), ("extract auth", "unauthorized")),
+    (Verdict(_RETRY, "out_of_memory"), ("not enough memory",)),
+    # One object with such a name fails the whole call, before anything is stored.
+    (Verdict(_POISON, "invalid_tenant"), ("empty tenant name", "is not a valid tenant name")),
+    (Verdict(_IN_DOUBT, "server_unavailable"), ("Stream removed", "RST_STREAM", "Socket closed")),
+)
+
+
+def call_verdict(code: grpc.StatusCode, details: str, status_details: bytes = b"") -> Verdict:
+    """What a failed call means for the objects of its request.
+
+    ``status_details`` is the trailing metadata ``grpc-status-details-bin``, which tells a usage limit from
+    an overloaded server.
+
+    >>> call_verdict(grpc.StatusCode.RESOURCE_EXHAUSTED, "grpc: received message larger than max (9 vs. 5)").reason
+    'too_large'
+    """
+    for verdict, patterns in _CALL_TEXTS:
+        if any(pattern in details for pattern in patterns):
+            return verdict
+    if b"weaviate.usagelimits" in status_details:
+        return Verdict(_REFUSED, "usage_limit")
+    if code is grpc.StatusCode.UNAVAILABLE:
+        if any(text in details for text in _UNREACHED):
+            return Verdict(_RETRY, "server_unavailable")
+        known = object_verdict(details)
+        if known.meaning is _RETRY:
+            return known
+    if code is grpc.StatusCode.UNKNOWN:
+        known = object_verdict(details)
+        return Verdict(_POISON, "server_error") if known is _UNEXPLAINED else known
+    return _CALLS.get(code, Verdict(_POISON, "server_error"))

@@ -1,0 +1,231 @@
+"""Reads the rows of files: which files, in which format, and the transform that does it in a pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.io.filesystem import FileMetadata
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
+from apache_beam.pvalue import PCollection, TaggedOutput
+
+from weaviate_io.files.csv_rows import read_csv
+from weaviate_io.files.json_rows import read_json, read_json_lines
+from weaviate_io.files.streams import COMPRESSIONS, open_file, split_compression
+from weaviate_io.files.typed_rows import read_avro, read_parquet
+from weaviate_io.files.unreadable import BrokenFile, unreadable
+from weaviate_io.files.vectors import add_vectors, open_vectors
+from weaviate_io.objects import FailedObject, SourceRow
+
+_Reader = Callable[[io.BufferedIOBase, str], Iterator["SourceRow | FailedObject"]]
+
+FORMATS: dict[str, _Reader] = {
+    "json": read_json,
+    "jsonl": read_json_lines,
+    "csv": read_csv,
+    "tsv": lambda stream, path: read_csv(stream, path, "\t"),
+    "parquet": read_parquet,
+    "avro": read_avro,
+}
+_SUFFIXES = {f".{name}": name for name in FORMATS} | {".ndjson": "jsonl"}
+
+
+def format_of(path: str, format: str | None = None) -> str:
+    """The format of a file: the one that is forced, else the one its name says.
+
+    Args:
+      path: the name of the file; a suffix of compression is passed over.
+      format: one of ``json``, ``jsonl``, ``csv``, ``tsv``, ``parquet``, ``avro``; ``None`` takes the name's.
+
+    Raises:
+      ValueError: when the format or the suffix is unknown.
+
+    >>> format_of("articles.jsonl.gz")
+    'jsonl'
+    """
+    if format is not None:
+        if format not in FORMATS:
+            raise ValueError(f"format {format!r} is unknown; known are {', '.join(FORMATS)}")
+        return format
+    name, compression = split_compression(path)
+    for suffix, known in _SUFFIXES.items():
+        if name.lower().endswith(suffix):
+            if known == "parquet" and compression:
+                raise ValueError(f"{path}: Parquet is compressed inside; decompress the file first")
+            return known
+    raise ValueError(
+        f"{path}: the name does not say the format; known are {', '.join(_SUFFIXES)} "
+        f"(and behind them {', '.join(COMPRESSIONS)}), or give --format"
+    )
+
+
+def match(patterns: str | Sequence[str]) -> list[FileMetadata]:
+    """The files that the patterns name, each once, in the order of the patterns and then of their names.
+
+    Args:
+      patterns: paths or glob patterns of any Beam filesystem (``*`` stops at ``/``, ``**`` does not).
+
+    Raises:
+      FileNotFoundError: when a pattern names no file.
+      IsADirectoryError: when a pattern is the name of a directory.
+
+    >>> match("no-such-*.json")
+    Traceback (most recent call last):
+    FileNotFoundError: no file matches 'no-such-*.json'
+    """
+    files: dict[str, FileMetadata] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        found = sorted(FileSystems.match([pattern])[0].metadata_list, key=lambda file: file.path)
+        # A name that ends in a slash would match everything below it, whatever it is.
+        if pattern.endswith("/") or (found and _is_directory(pattern)):
+            folder = pattern.rstrip("/")
+            raise IsADirectoryError(f"{pattern!r} is a directory; give a pattern such as '{folder}/*.json'")
+        if not found:
+            raise FileNotFoundError(f"no file matches {pattern!r}")
+        files |= {file.path: file for file in found}
+    return list(files.values())
+
+
+def _is_directory(path: str) -> bool:
+    return FileSystems.get_scheme(path) is None and os.path.isdir(path)
+
+
+def read_rows(
+    path: str,
+    format: str | None = None,
+    vectors: str | None = None,
+    vector_column: str | None = None,
+    on_bytes: Callable[[int], Any] | None = None,
+) -> Iterator[SourceRow | FailedObject]:
+    """Reads one file, in bounded memory. A part that cannot be read becomes a ``FailedObject``.
+
+    Args:
+      path: a path of any Beam filesystem.
+      format: as for :func:`format_of`.
+      vectors: path of a ``.npy`` file whose vector i belongs to row i.
+      vector_column: the name that the vector gets in the row.
+      on_bytes: called with every number of bytes read from the filesystem, before decompression.
+
+    Raises:
+      ValueError: for an unknown format, or vectors that do not fit the rows.
+
+    >>> [row.row for row in read_rows("articles.csv")]  # doctest: +SKIP
+    [{'title': 'Dune'}]
+    """
+    reader = FORMATS[format_of(path, format)]
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(open_file(path, on_bytes))
+        rows: Iterator[SourceRow | FailedObject] = reader(stream, path)
+        if vectors is not None:
+            if vector_column is None:
+                raise ValueError("vectors need the name of the column they go to; give vector_column")
+            rows = add_vectors(rows, stack.enter_context(open_vectors(vectors)), vector_column, vectors)
+        last = None
+        try:
+            for row in rows:
+                last = row.position
+                yield row
+        except BrokenFile as failure:
+            place = failure.place or (f"after {last.removeprefix(f'{path}: ')}" if last else "beginning")
+            error = f"{failure}; the rest of this file was not read"
+            yield unreadable(f"{path}: {place}", error, path if failure.row is None else failure.row)
+
+
+class ReadRowsResult(NamedTuple):
+    """What :class:`ReadRows` gives.
+
+    Args:
+      rows: PCollection of ``SourceRow``.
+      failed: PCollection of ``FailedObject``, for what could not be read.
+    """
+
+    rows: PCollection[SourceRow]
+    failed: PCollection[FailedObject]
+
+
+class ReadRows(beam.PTransform):
+    """Reads the rows of all files that match; files are spread over the workers, one file is read by one.
+
+    Args:
+      patterns: as for :func:`match`; looked up when the pipeline runs.
+      format: as for :func:`format_of`.
+      vectors: path of a ``.npy`` file whose vector i belongs to row i; the patterns must match one file then.
+      vector_column: the name that the vector gets in the row.
+
+    Raises:
+      ValueError: for an unknown format, no patterns, or ``vectors`` without ``vector_column``; when the
+        pipeline runs, for files whose name does not say a format and vectors that do not fit.
+      FileNotFoundError: when the pipeline runs, for a pattern without a file.
+
+    >>> rows, failed = pipeline | ReadRows(["articles-*.json.gz"])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        patterns: str | Sequence[str],
+        *,
+        format: str | None = None,
+        vectors: str | None = None,
+        vector_column: str | None = None,
+    ):
+        super().__init__()
+        self._patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        if not self._patterns:
+            raise ValueError("no input files are given")
+        if format is not None:
+            format_of("", format)
+        if (vectors is None) != (vector_column is None):
+            raise ValueError("vectors and vector_column go together; give both or neither")
+        self._format = format
+        self._vectors = vectors
+        self._vector_column = vector_column
+
+    def expand(self, pipeline: beam.Pipeline) -> ReadRowsResult:
+        read = _Read(self._format, self._vectors, self._vector_column)
+        outputs = (
+            pipeline
+            | "Patterns" >> beam.Create([self._patterns])
+            | "Match" >> beam.FlatMap(_paths, self._format, self._vectors).with_output_types(str)
+            | "Spread files" >> beam.Reshuffle()
+            | "Read"
+            >> beam.ParDo(read)
+            .with_output_types(SourceRow, failed=FailedObject)
+            .with_outputs("failed", main="rows")
+        )
+        return ReadRowsResult(outputs["rows"], outputs["failed"])
+
+    def display_data(self) -> dict[str, Any]:
+        return {"patterns": ", ".join(self._patterns), "format": self._format or "by name"}
+
+
+def _paths(patterns: list[str], format: str | None, vectors: str | None) -> list[str]:
+    paths = [file.path for file in match(patterns)]
+    for path in paths:
+        format_of(path, format)
+    if vectors is not None and len(paths) != 1:
+        raise ValueError(
+            f"vectors go with the rows of one file; {len(paths)} files match {', '.join(patterns)}"
+        )
+    return paths
+
+
+class _Read(beam.DoFn):
+    def __init__(self, format: str | None, vectors: str | None, vector_column: str | None):
+        self._arguments = (format, vectors, vector_column)
+        self._rows = Metrics.counter("weaviate_io", "rows_read")
+        self._unreadable = Metrics.counter("weaviate_io", "rows_unreadable")
+        self._bytes = Metrics.counter("weaviate_io", "bytes_read")
+
+    def process(self, path: str) -> Iterable[SourceRow | TaggedOutput]:
+        for row in read_rows(path, *self._arguments, on_bytes=self._bytes.inc):
+            if isinstance(row, FailedObject):
+                self._unreadable.inc()
+                yield TaggedOutput("failed", row)
+            else:
+                self._rows.inc()
+                yield row

@@ -1,0 +1,92 @@
+"""How much is sent at once: requests in flight, objects a request, and how long one may take.
+
+The state is shared by all senders of a process to one server, since the server feels their sum.
+"""
+
+from __future__ import annotations
+
+import threading
+
+MAX_OBJECTS = 1000
+"""Most objects in a request: more bring no speed and put more in doubt when one is lost."""
+
+MAX_BYTES = 4_000_000
+"""Most bytes in a request (one large object may exceed it). The server's own default limit is 104,858,000."""
+
+_FIRST_OBJECTS = 200
+_FIRST_OBJECTS_VECTORIZED = 100  # the server asks a model provider about each of them
+_SHORTEST, _LONGEST = 1.0, 10.0  # seconds that a request should take
+_DEADLINE_FACTOR = 5.0  # a deadline is this many times the slowest request seen
+
+
+class Flow:
+    """Limits that adapt to what the server shows.
+
+    Args:
+      shortest_deadline: seconds; a deadline is never below it.
+      max_in_flight: most requests in flight from this process.
+
+    >>> flow = Flow(90.0)
+    >>> flow.request_size("Article", vectorized=False)
+    200
+    >>> flow.finished("Article", objects=200, seconds=0.1, vectorized=False)
+    >>> flow.request_size("Article", vectorized=False)
+    400
+    """
+
+    def __init__(self, shortest_deadline: float, max_in_flight: int = 16) -> None:
+        self._shortest_deadline = shortest_deadline
+        self._slowest = 0.0
+        self._sizes: dict[str, int] = {}
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+        self._changed = threading.Condition()
+        self.max_bytes = MAX_BYTES
+
+    def request_size(self, collection: str, vectorized: bool) -> int:
+        """Objects that the next request to the collection should have."""
+        first = _FIRST_OBJECTS_VECTORIZED if vectorized else _FIRST_OBJECTS
+        return self._sizes.get(collection, first)
+
+    def deadline(self) -> float:
+        """Seconds that the next request may take."""
+        return max(self._shortest_deadline, _DEADLINE_FACTOR * self._slowest)
+
+    def finished(self, collection: str, objects: int, seconds: float, vectorized: bool) -> None:
+        """Learn from a request that was answered."""
+        with self._changed:
+            self._slowest = max(self._slowest, seconds)
+            size = self.request_size(collection, vectorized)
+            if seconds > _LONGEST:
+                size = max(1, min(size, int(objects * _LONGEST / seconds)))
+            elif seconds < _SHORTEST and objects >= size:
+                size = min(MAX_OBJECTS, 2 * size)
+            self._sizes[collection] = size
+
+    def too_slow(self, collection: str, objects: int, vectorized: bool) -> None:
+        """Learn from a request that ran into its deadline."""
+        with self._changed:
+            size = self.request_size(collection, vectorized)
+            self._sizes[collection] = max(1, min(size, objects // 2))
+
+    def too_large(self, limit: int) -> None:
+        """Learn that the server, or a balancer before it, takes no request of more than ``limit`` bytes."""
+        with self._changed:
+            self.max_bytes = max(1, min(self.max_bytes, limit))
+
+    def acquire(self) -> None:
+        """Take one of the places in flight; waits until a running request ends, which its deadline bounds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._in_flight < self._max_in_flight)
+            self._in_flight += 1
+
+    def release(self) -> None:
+        """Give the place back."""
+        with self._changed:
+            self._in_flight -= 1
+            self._changed.notify_all()
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until nothing is in flight; False when the time is up before."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._in_flight == 0, timeout)

@@ -1,0 +1,224 @@
+"""Rows to objects: which field is the id, the vector, the tenant, and which fields are properties.
+
+A row is a mapping, a ``beam.Row``, a named tuple, a dataclass, a :class:`WeaviateObject`, or a failure of an
+earlier write. Rows are read, never changed. What a value may be is not decided here but where it is encoded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+from weaviate_io import wire
+from weaviate_io.errors import RowError
+from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, generate_uuid5
+from weaviate_io.schema import DEFAULT_VECTOR, CollectionSchema, Property, collection_name, property_name
+
+Field = Union[str, Callable[[Any], Any]]
+"""The name of a field, or a function of the row."""
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """How rows become objects.
+
+    Args:
+      collection: name of the collection, or a function of the row.
+      id_field: field or function that gives the id. A UUID is taken as it is, any other text or integer is a
+        key, of which ``generate_uuid5`` makes the id. ``None`` makes ids of the content.
+      vector_field: field or function that gives the vector, or a mapping of vector name to field.
+      tenant_field: field or function that gives the tenant.
+      tenant: the tenant of every object that names none.
+      properties: the fields to write as properties: a list of names, a mapping of property to field, or a
+        function of the row. ``None`` takes every field but the vectors; the id and tenant fields only where
+        the schema has properties of their names.
+
+    >>> schema = CollectionSchema.from_rest({"class": "Article", "properties": [
+    ...     {"name": "title", "dataType": ["text"]}]})
+    >>> mapper = Mapper("Article", id_field="doi", vector_field="embedding")
+    >>> mapped = mapper.map({"doi": "10.1/x", "title": "Dune", "embedding": [0.1]}, schema)
+    >>> mapped.properties, mapped.uuid
+    ({'title': 'Dune'}, '6d9ce51c-507f-55e9-920c-11add35e7c67')
+    """
+
+    collection: Field
+    id_field: Optional[Field] = None
+    vector_field: Union[Field, Mapping[str, str], None] = None
+    tenant_field: Optional[Field] = None
+    tenant: Optional[str] = None
+    properties: Union[Sequence[str], Mapping[str, str], Callable[[Any], Any], None] = None
+
+    def destination(self, row: Any) -> str:
+        """The collection a row belongs to, or :class:`RowError`."""
+        given: Any = None
+        if isinstance(row, WeaviateObject):
+            given = row.collection
+        if given is None:
+            given = _call("collection", self.collection, row) if callable(self.collection) else self.collection
+        try:
+            return collection_name(given)
+        except ValueError as error:
+            raise RowError("invalid_collection", str(error)) from None
+
+    def map(self, row: Any, schema: CollectionSchema, text: bool = False) -> WeaviateObject:
+        """The object of a row, or :class:`RowError`. ``text`` reads text fields by the types of the schema."""
+        if type(row) is WeaviateObject:
+            if not isinstance(row.properties, Mapping):
+                raise RowError("invalid_row", f"properties are a mapping, not {type(row.properties).__name__}")
+            return row._replace(collection=schema.name, tenant=row.tenant or self.tenant)
+        fields = row if type(row) is dict else wire.as_fields(row)
+        if fields is None:
+            raise RowError(
+                "invalid_row",
+                f"a {type(row).__name__} is no row; use a mapping, beam.Row, named tuple, dataclass or WeaviateObject",
+            )
+        properties = self._properties(row, fields, schema)
+        vector = self._vector(row, fields)
+        if text:
+            properties = {name: _read(name, value, schema) for name, value in properties.items()}
+            vector = _read_vectors(vector)
+        return WeaviateObject(
+            properties, self._uuid(row, fields), vector, self._tenant(row, fields), schema.name
+        )
+
+    def _properties(self, row: Any, fields: Mapping[str, Any], schema: CollectionSchema) -> Mapping[str, Any]:
+        chosen = self.properties
+        if chosen is None:
+            left_out = self._left_out(schema)
+            return {name: value for name, value in fields.items() if name not in left_out}
+        if callable(chosen):
+            picked = wire.as_fields(_call("properties", chosen, row))
+            if picked is None:
+                raise RowError("invalid_row", "properties= gave no mapping for this row")
+            return picked
+        if not isinstance(chosen, Mapping):
+            chosen = {name: name for name in chosen}
+        found = {name: fields[field] for name, field in chosen.items() if field in fields}
+        if not found and chosen:
+            raise RowError("invalid_row", f"the row has none of the fields of properties=; {_has(fields)}")
+        return found
+
+    def _left_out(self, schema: CollectionSchema) -> set[Any]:
+        vectors = self.vector_field
+        names: set[Any] = set(vectors.values()) if isinstance(vectors, Mapping) else {vectors}
+        for field in (self.id_field, self.tenant_field):
+            if isinstance(field, str) and not _declared(field, schema):
+                names.add(field)
+        return names
+
+    def _uuid(self, row: Any, fields: Mapping[str, Any]) -> Optional[str]:
+        if self.id_field is None:
+            return None
+        key = self._value("id", "missing_id", self.id_field, row, fields)
+        if wire.is_null(key):
+            raise RowError("missing_id", f"{_label(self.id_field)} gave no id")
+        canonical = wire.canonical_uuid(key)
+        if canonical is not None:
+            return canonical
+        if isinstance(key, bool) or not (isinstance(key, str) or hasattr(key, "__index__")) or key == "":
+            raise RowError("invalid_uuid", f"{key!r:.80} is no id: use a UUID, or text or an integer as a key")
+        return generate_uuid5(key if isinstance(key, str) else key.__index__())
+
+    def _vector(self, row: Any, fields: Mapping[str, Any]) -> Any:
+        wanted = self.vector_field
+        if wanted is None:
+            return None
+        if not isinstance(wanted, Mapping):
+            vector = self._value("vector", "missing_vector", wanted, row, fields)
+            return None if wire.is_null(vector) else vector
+        if not any(field in fields for field in wanted.values()):
+            raise RowError("missing_vector", f"the row has none of the fields of vector_field=; {_has(fields)}")
+        vectors = {name: fields.get(field) for name, field in wanted.items()}
+        return {name: vector for name, vector in vectors.items() if not wire.is_null(vector)} or None
+
+    def _tenant(self, row: Any, fields: Mapping[str, Any]) -> Optional[str]:
+        if self.tenant_field is None:
+            return self.tenant
+        tenant = self._value("tenant", "invalid_tenant", self.tenant_field, row, fields)
+        return self.tenant if wire.is_null(tenant) else tenant
+
+    def _value(self, name: str, reason: str, field: Field, row: Any, fields: Mapping[str, Any]) -> Any:
+        if callable(field):
+            return _call(f"{name}_field", field, row)
+        try:
+            return fields[field]
+        except KeyError:
+            raise RowError(reason, f"the row has no field {field!r} ({name}_field=); {_has(fields)}") from None
+
+
+def unwrap(element: Any) -> tuple[Any, Optional[str], bool]:
+    """The row in an element, its position, and whether its values are text.
+
+    A source tells the position; a failure of an earlier write is the row or object it kept.
+    """
+    if type(element) is SourceRow:
+        return element
+    if type(element) is FailedObject:
+        kept = element.row if element.object is None else element.object
+        if type(kept) is SourceRow:
+            return kept
+        return kept, element.position, False
+    return element, None, False
+
+
+def _call(name: str, function: Callable[[Any], Any], row: Any) -> Any:
+    try:
+        return function(row)
+    except Exception as error:
+        raise RowError("invalid_row", f"{name}= raised {type(error).__name__}: {error}") from error
+
+
+def _label(field: Field) -> str:
+    return "the function id_field=" if callable(field) else f"the field {field!r}"
+
+
+def _has(fields: Mapping[str, Any]) -> str:
+    return f"it has {', '.join(map(repr, fields))}"
+
+
+def _declared(name: str, schema: CollectionSchema) -> Optional[Property]:
+    return schema.properties.get(name) or schema.properties.get(property_name(name))
+
+
+def _read_vectors(vector: Any) -> Any:
+    if isinstance(vector, Mapping):
+        return {name: _read_vector(name, text) for name, text in vector.items()}
+    return None if vector is None else _read_vector(DEFAULT_VECTOR, vector)
+
+
+def _read_vector(name: str, text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        label = f"vector {name!r}" if name else "the vector"
+        raise RowError("invalid_vector", f"{label} expects a JSON list of numbers, not {text!r:.60}") from None
+
+
+def _read(name: str, text: Any, schema: CollectionSchema) -> Any:
+    """The value that a text field stands for, by the type of its property."""
+    known = _declared(name, schema)
+    if known is None or not isinstance(text, str) or known.data_type in _TEXT_TYPES:
+        return text
+    try:
+        if (
+            known.data_type in _NUMBERS and "_" not in text
+        ):  # Python reads 1_000 as a number, no file means that
+            return _NUMBERS[known.data_type](text)
+        if known.data_type == "boolean":
+            return _BOOLEANS[text.strip().lower()]
+        return json.loads(text)
+    except (ValueError, KeyError):
+        kind = _TEXT_KINDS.get(known.data_type, f"{known.data_type} as JSON")
+        raise RowError(
+            "invalid_property", f"property {name!r} of {schema.name} expects {kind}, not {text!r:.60}"
+        ) from None
+
+
+_TEXT_TYPES = ("text", "string", "date", "uuid", "blob", "blobHash", "phoneNumber")
+_NUMBERS: dict[str, Callable[[str], Any]] = {"int": int, "number": float}
+_TEXT_KINDS = {"int": "an integer", "number": "a number", "boolean": "true or false"}
+_BOOLEANS = {"true": True, "false": False}

@@ -1,0 +1,111 @@
+"""The data model: what goes into a write, what comes out of it, and the ids of objects.
+
+Nothing here knows a server, a schema or a pipeline. ``WrittenObject`` and ``FailedObject`` are registered
+with Beam as rows, so that they cross shuffles and runners in a compact, stable form.
+"""
+
+from __future__ import annotations
+
+import uuid as _uuid
+from hashlib import sha1
+from typing import Any, NamedTuple, Optional
+
+from apache_beam import coders
+
+
+class WeaviateObject(NamedTuple):
+    """One object, said explicitly; the element type when a row's fields are not enough.
+
+    Args:
+      properties: mapping of property name to value.
+      uuid: the id, as text or :class:`uuid.UUID`; ``None`` derives it from the content.
+      vector: the vector (list, tuple, numpy array, ``array.array`` or bytes of little-endian float32), or a
+        mapping of vector name to vector. A two-dimensional value is a multi-vector (ColBERT).
+      tenant: name of the tenant, for multi-tenant collections.
+      collection: overrides the collection of the write.
+      references: mapping of reference property to a uuid or a list of uuids; for a property with several
+        target collections, to a mapping of collection name to uuids.
+
+    >>> WeaviateObject({"title": "Dune"}, vector=[0.1, 0.2]).properties["title"]
+    'Dune'
+    """
+
+    properties: Any
+    uuid: Any = None
+    vector: Any = None
+    tenant: Optional[str] = None
+    collection: Optional[str] = None
+    references: Any = None
+
+
+class SourceRow(NamedTuple):
+    """A row together with the place it was read from, for the dead letter.
+
+    ``text`` says that every value is text (a CSV file), to be read by the types of the collection's schema.
+    """
+
+    row: Any
+    position: str
+    text: bool = False
+
+
+class WrittenObject(NamedTuple):
+    """An object that the server acknowledged: stored, and in the vector index (or its queue)."""
+
+    collection: str
+    uuid: str
+    tenant: Optional[str]
+
+
+class FailedObject(NamedTuple):
+    """An object that was not written, and why. Feed it back into ``WriteToWeaviate`` to replay it.
+
+    Args:
+      reason: stable, machine-readable name of the cause, such as ``invalid_property``.
+      error: the words of the server or of the encoder.
+      attempts: how often the object was sent; 0 when it never left the worker.
+      collection: name of the collection, where known.
+      tenant: name of the tenant, where known.
+      uuid: the id of the object, where known.
+      object: the object, where the row could be understood.
+      row: the element as it came in, where it could not; exactly one of ``object`` and ``row`` is set.
+      position: file and place in it, where known.
+    """
+
+    reason: str
+    error: str
+    attempts: int
+    collection: Optional[str]
+    tenant: Optional[str]
+    uuid: Optional[str]
+    object: Optional[WeaviateObject]
+    row: Any
+    position: Optional[str]
+
+
+coders.registry.register_row(WrittenObject)
+coders.registry.register_row(FailedObject)
+
+
+def generate_uuid5(identifier: Any, namespace: Any = "") -> str:
+    """The id that weaviate-client's function of the same name gives.
+
+    It hashes ``str(namespace) + str(identifier)`` in the DNS namespace. Give it a key (a text, a number),
+    not a whole row: the text of a dict changes with the order of its keys.
+
+    >>> generate_uuid5("abc")
+    '6cb8e707-0fc5-5f55-88d4-d4fed43e64a8'
+    """
+    name = f"{namespace}{identifier}".encode()
+    return uuid5_text(_uuid.NAMESPACE_DNS.bytes, name)
+
+
+def uuid5_text(namespace: bytes, name: bytes) -> str:
+    """UUID version 5 of ``name`` (RFC 9562) as canonical text, without intermediate objects.
+
+    >>> uuid5_text(_uuid.NAMESPACE_DNS.bytes, b"abc") == str(_uuid.uuid5(_uuid.NAMESPACE_DNS, "abc"))
+    True
+    """
+    digits = sha1(namespace + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"

@@ -1,0 +1,132 @@
+"""What a collection expects of its objects, read from the server's REST description of it.
+
+Only what encoding needs is kept: the types of the properties, the names and kinds of the vectors, and
+whether there are tenants. Vector lengths are not in the description: the first vector of a shard fixes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEFAULT_VECTOR = ""
+"""Key of the one unnamed vector of a collection that has no named vectors."""
+
+TENANT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What the server accepts as the name of a tenant."""
+
+_COLLECTION_NAME = re.compile(r"[A-Z][_0-9A-Za-z]{0,254}")
+
+
+def collection_name(name: Any) -> str:
+    """The name as the server keeps it (first letter in upper case), or ``ValueError``.
+
+    >>> collection_name("article")
+    'Article'
+    """
+    canonical = name[:1].upper() + name[1:] if isinstance(name, str) else name
+    if not isinstance(canonical, str) or not _COLLECTION_NAME.fullmatch(canonical):
+        raise ValueError(
+            f"{name!r} is not a collection name: use a capital letter, then letters, digits or '_', 255 at most"
+        )
+    return canonical
+
+
+def property_name(name: str) -> str:
+    """The name as the server keeps it: first letter in lower case."""
+    return name[:1].lower() + name[1:]
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property: its name, data type, nested properties, and the collections a reference may point at."""
+
+    name: str
+    data_type: str
+    nested: Mapping[str, Property] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+
+    @classmethod
+    def from_rest(cls, description: Mapping[str, Any]) -> Property:
+        types = tuple(description["dataType"])
+        nested = {p["name"]: cls.from_rest(p) for p in description.get("nestedProperties") or ()}
+        if types[0][:1].isupper():
+            return cls(description["name"], "reference", targets=types)
+        return cls(description["name"], types[0], nested)
+
+
+@dataclass(frozen=True)
+class VectorIndex:
+    """One vector of a collection: whether it is a multi-vector, who makes it, and how it is indexed."""
+
+    name: str
+    multi: bool = False
+    vectorizer: str = "none"
+    index_type: str = "hnsw"
+
+
+@dataclass(frozen=True)
+class CollectionSchema:
+    """What one collection expects.
+
+    ``properties`` and ``vectors`` are keyed by name; the unnamed vector has the key ``DEFAULT_VECTOR``.
+    ``open_ended`` says that the server adds unknown properties by its own guess (auto-schema).
+
+    >>> schema = CollectionSchema.from_rest({"class": "Article", "vectorizer": "none",
+    ...     "properties": [{"name": "title", "dataType": ["text"]}]})
+    >>> schema.properties["title"].data_type, list(schema.vectors)
+    ('text', [''])
+    """
+
+    name: str
+    properties: Mapping[str, Property]
+    vectors: Mapping[str, VectorIndex]
+    multi_tenant: bool = False
+    open_ended: bool = False
+
+    @classmethod
+    def from_rest(cls, description: Mapping[str, Any], open_ended: bool = False) -> CollectionSchema:
+        """Read the JSON of ``GET /v1/schema/{collection}``."""
+        properties = (Property.from_rest(p) for p in description.get("properties") or ())
+        return cls(
+            name=description["class"],
+            properties={p.name: p for p in properties},
+            vectors=_vectors(description),
+            multi_tenant=bool((description.get("multiTenancyConfig") or {}).get("enabled")),
+            open_ended=open_ended,
+        )
+
+    @classmethod
+    def unknown(cls, name: str) -> CollectionSchema:
+        """A collection that the server's auto-schema is still to create."""
+        return cls(name, {}, {DEFAULT_VECTOR: VectorIndex(DEFAULT_VECTOR)}, open_ended=True)
+
+    @property
+    def makes_vectors(self) -> bool:
+        """Whether the server itself makes vectors for objects that bring none."""
+        return any(v.vectorizer != "none" for v in self.vectors.values())
+
+    @property
+    def indexes_vectors(self) -> bool:
+        """Whether there is a vector index at all, which an interrupted write can leave incomplete."""
+        return any(v.index_type != "none" for v in self.vectors.values())
+
+
+def _vectors(description: Mapping[str, Any]) -> dict[str, VectorIndex]:
+    named = description.get("vectorConfig")
+    if not named:
+        config = description.get("vectorIndexConfig") or {}
+        index_type = "none" if config.get("skip") else description.get("vectorIndexType") or "hnsw"
+        vectorizer = description.get("vectorizer") or "none"
+        return {DEFAULT_VECTOR: VectorIndex(DEFAULT_VECTOR, False, vectorizer, index_type)}
+    return {name: _named_vector(name, config) for name, config in named.items()}
+
+
+def _named_vector(name: str, config: Mapping[str, Any]) -> VectorIndex:
+    index = config.get("vectorIndexConfig") or {}
+    index_type = "none" if index.get("skip") else config.get("vectorIndexType") or "hnsw"
+    multi = bool((index.get("multivector") or {}).get("enabled"))
+    vectorizer = next(iter(config.get("vectorizer") or {}), "none")
+    return VectorIndex(name, multi, vectorizer, index_type)

@@ -1,0 +1,347 @@
+"""What a write does on a worker: rows to encoded objects, and objects through the sender to their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, NamedTuple, Optional, Union
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import Timestamp
+from apache_beam.utils.windowed_value import WindowedValue
+
+from weaviate_io import arrow, client, proto
+from weaviate_io.accounting import Accounts, FailureLimit
+from weaviate_io.batching import Batched, BundleBuffer
+from weaviate_io.connection import WeaviateConnection
+from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition, SchemaSource
+from weaviate_io.encoding import EncodedObject, ObjectEncoder, decode_object, encoded_object
+from weaviate_io.errors import RowError, WeaviateError
+from weaviate_io.mapping import Mapper, unwrap
+from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, WrittenObject
+from weaviate_io.schema import CollectionSchema
+from weaviate_io.sender import Failure, Item, Outcome, Sender
+
+FAILED = "failed"
+"""Tag of the dead letter."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a worker needs to know about a write; travels with its DoFns."""
+
+    name: str
+    connection: WeaviateConnection
+    mapper: Mapper
+    schema: SchemaSource
+    create_disposition: CreateDisposition
+    auto_schema: bool
+    unknown_properties: str
+    dimensions: Union[int, Mapping[str, int], None]
+    timezone: Optional[tzinfo]
+    consistency_level: Optional[str]
+    batch_size: Optional[int]
+    max_errors: Optional[int]
+
+    def open_sender(self, opened: client.Client) -> Sender:
+        level = proto.CONSISTENCY_LEVELS[self.consistency_level] if self.consistency_level else None
+        return Sender(opened, consistency_level=level, batch_size=self.batch_size)
+
+
+class Translated(NamedTuple):
+    """One object ready to be sent, and what its dead letter would show."""
+
+    schema: CollectionSchema
+    encoded: EncodedObject
+    given: WeaviateObject
+    position: Optional[str]
+
+
+class Translator:
+    """Elements to encoded objects, each checked against the schema of its collection."""
+
+    def __init__(self, settings: Settings, opened: client.Client) -> None:
+        self._settings = settings
+        self._mapper = settings.mapper
+        self._client = opened
+        self._catalog = Catalog(opened, settings.schema, settings.create_disposition, settings.auto_schema)
+        self._encoders: dict[str, tuple[CollectionSchema, ObjectEncoder]] = {}
+
+    def translate(self, element: Any) -> Iterator[Union[Translated, FailedObject]]:
+        """The objects of an element: one, or as many as a table has rows. Failures take their place."""
+        row, position, text = unwrap(element)
+        if not isinstance(row, (pa.Table, pa.RecordBatch)):
+            yield self._translate(row, position, text)
+            return
+        for number, part in enumerate(arrow.rows(row)):
+            yield self._translate(part, f"{position or 'table'}: row {number}", text)
+
+    def _translate(self, row: Any, position: Optional[str], text: bool) -> Union[Translated, FailedObject]:
+        name: Optional[str] = None
+        given: Optional[WeaviateObject] = None
+        try:
+            name = self._mapper.destination(row)
+            schema, encoder = self._encoder(name)
+            given = self._mapper.map(row, schema, text)
+            try:
+                encoded = encoder.encode(given)
+            except RowError as error:
+                schema, encoder = self._changed_encoder(name, schema, error)
+                given = self._mapper.map(row, schema, text)
+                encoded = encoder.encode(given)
+        except CollectionNotFound as error:
+            if not callable(self._mapper.collection):
+                raise WeaviateError(str(error)) from None
+            return failed_row(error, row, given, name, position, text)
+        except RowError as error:
+            return failed_row(error, row, given, name, position, text)
+        return Translated(schema, encoded, given, position)
+
+    def _encoder(self, name: str, refresh: bool = False) -> tuple[CollectionSchema, ObjectEncoder]:
+        known = self._encoders.get(name)
+        if known is None or refresh:
+            schema = self._catalog.get(name, refresh)
+            if known is None or schema != known[0]:
+                known = self._encoders[name] = (schema, self._new_encoder(schema))
+        return known
+
+    def _changed_encoder(
+        self, name: str, schema: CollectionSchema, error: RowError
+    ) -> tuple[CollectionSchema, ObjectEncoder]:
+        """The encoder for the schema as it is now, where that may cure the error; else the error itself."""
+        if error.reason not in ("unknown_property", "unknown_vector"):
+            raise error
+        changed = self._encoder(name, refresh=True)
+        if changed[0] == schema:
+            raise error
+        return changed
+
+    def _new_encoder(self, schema: CollectionSchema) -> ObjectEncoder:
+        given = self._settings.dimensions
+        if isinstance(given, int):
+            dimensions: Mapping[str, int] = dict.fromkeys(schema.vectors, given)
+        else:
+            dimensions = given or self._client.stored_dimensions(schema)
+        return ObjectEncoder(
+            schema,
+            unknown_properties=self._settings.unknown_properties,
+            dimensions=dimensions,
+            timezone=self._settings.timezone,
+        )
+
+
+class _Worker(beam.DoFn):
+    """Opens the connection in setup and gives it back in teardown, as every DoFn of a write does."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Optional[client.Client] = None
+
+    def setup(self) -> None:
+        self._client = client.acquire(self._settings.connection)
+        self._accounts = Accounts()
+        self._limit = FailureLimit(self._settings.name, self._settings.max_errors)
+
+    def teardown(self) -> None:
+        if self._client is not None:
+            client.release(self._settings.connection)
+            self._client = None
+
+    def _fail(self, failure: FailedObject) -> FailedObject:
+        self._accounts.failed(failure)
+        self._limit.count(failure)
+        return failure
+
+
+class _Origin(NamedTuple):
+    """Where an object came from, for its outcome: window and timestamp, position, and the object itself.
+
+    Of an object that crossed a shuffle only the bytes are left; ``schema`` says how to read them.
+    """
+
+    value: WindowedValue
+    position: Optional[str]
+    given: Optional[WeaviateObject] = None
+    schema: Optional[CollectionSchema] = None
+
+
+class _Sending(_Worker):
+    """A worker with a sender, whose outcomes become outputs with the window of their input."""
+
+    def start_bundle(self) -> None:
+        assert self._client is not None
+        self._sender = self._settings.open_sender(self._client)
+        self._accounts.start_bundle()
+
+    def _outputs(self, outcomes: Iterable[Outcome]) -> Iterator[Union[WindowedValue, TaggedOutput]]:
+        written = 0
+        for collection, item, failure in outcomes:
+            origin: _Origin = item.owner
+            if failure is None:
+                written += 1
+                done = WrittenObject(collection, item.encoded.uuid, item.encoded.tenant)
+                yield _with_value(origin.value, done)
+            else:
+                yield TaggedOutput(FAILED, _with_value(origin.value, self._fail(self._dead(item, failure))))
+        self._accounts.written(written)
+        self._accounts.add(self._sender.tally)
+
+    @staticmethod
+    def _dead(item: Item, failure: Failure) -> FailedObject:
+        given = item.owner.given
+        if given is None:
+            given = decode_object(item.encoded.payload, item.owner.schema)
+        return failed_object(failure, item.encoded, given, item.owner.position)
+
+
+class WriteInBundleFn(_Sending):
+    """The whole write in one step: map, encode, gather in the bundle, send, judge."""
+
+    def setup(self) -> None:
+        super().setup()
+        assert self._client is not None
+        self._translator = Translator(self._settings, self._client)
+
+    def start_bundle(self) -> None:
+        super().start_bundle()
+        self._buffer = BundleBuffer(self._sender)
+
+    def process(
+        self, element: Any, value: Any = beam.DoFn.WindowedValueParam, gate: Any = None
+    ) -> Iterator[Any]:
+        for translated in self._translator.translate(element):
+            if isinstance(translated, FailedObject):
+                yield TaggedOutput(FAILED, self._fail(translated))
+                continue
+            schema, encoded, given, position = translated
+            self._accounts.seen(schema.name, encoded.tenant, encoded.uuid)
+            item = Item(encoded, _Origin(value, position, given))
+            for batch in self._buffer.add(schema, item):
+                yield from self._outputs(self._sender.submit(*batch))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for batch in self._buffer.flush():
+            yield from self._outputs(self._sender.submit(*batch))
+        yield from self._outputs(self._sender.drain())
+
+
+class EncodeFn(_Worker):
+    """The first half of a write by ``GroupIntoBatches``: map and encode."""
+
+    def setup(self) -> None:
+        super().setup()
+        assert self._client is not None
+        self._translator = Translator(self._settings, self._client)
+
+    def process(
+        self, element: Any, value: Any = beam.DoFn.WindowedValueParam, gate: Any = None
+    ) -> Iterator[Any]:
+        for translated in self._translator.translate(element):
+            if isinstance(translated, FailedObject):
+                yield TaggedOutput(FAILED, self._fail(translated))
+                continue
+            batched: Batched = (translated.encoded.payload, value.timestamp.micros, translated.position)
+            # Of an element in several windows one copy goes on; its windows follow from its timestamp again.
+            one = _Windows(value.windows[:1])
+            yield WindowedValue((translated.schema.name, batched), value.timestamp, one)
+
+
+class SendFn(_Sending):
+    """The second half: send the batches that ``GroupIntoBatches`` made."""
+
+    def setup(self) -> None:
+        super().setup()
+        assert self._client is not None
+        self._catalog = Catalog(self._client, None, CreateDisposition.CREATE_NEVER, self._settings.auto_schema)
+
+    def process(self, element: tuple[Any, Iterable[Batched]]) -> Iterator[Any]:
+        key, batch = element
+        schema = self._catalog.get(key.key)
+        items = []
+        for payload, micros, position in batch:
+            encoded = encoded_object(payload)
+            self._accounts.seen(key.key, encoded.tenant, encoded.uuid)
+            value = WindowedValue(None, Timestamp(micros=micros), _GLOBAL)
+            items.append(Item(encoded, _Origin(value, position, schema=schema)))
+        yield from self._outputs(self._sender.submit(schema, items))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from self._outputs(self._sender.drain())
+
+
+class _Windows(tuple):
+    """Windows that stay as they are.
+
+    While an element in n windows is processed, the SDK multiplies the windows of every value that comes out by
+    n, also of values that come from other elements.
+    """
+
+    def __imul__(self, _: Any) -> _Windows:  # type: ignore[misc]
+        return self
+
+
+_GLOBAL = _Windows((GlobalWindow(),))
+
+
+def _with_value(origin: WindowedValue, value: Any) -> WindowedValue:
+    return WindowedValue(value, origin.timestamp, _Windows(origin.windows), origin.pane_info)
+
+
+def failed_row(
+    error: RowError,
+    row: Any,
+    given: Optional[WeaviateObject],
+    collection: Optional[str],
+    position: Optional[str],
+    text: bool,
+) -> FailedObject:
+    """The dead letter of a row that was never sent."""
+    uuid = given.uuid if given is not None else None
+    tenant = given.tenant if given is not None else None
+    return FailedObject(
+        reason=error.reason,
+        error=_utf8(str(error)),
+        attempts=0,
+        collection=_text(collection),
+        tenant=_text(tenant),
+        uuid=_text(uuid),
+        object=_portable(given) if given is not None else None,
+        row=None if given is not None else SourceRow(row, position or "", True) if text else row,
+        position=_text(position),
+    )
+
+
+def failed_object(
+    failure: Failure, encoded: EncodedObject, given: WeaviateObject, position: Optional[str]
+) -> FailedObject:
+    """The dead letter of an object that the server refused."""
+    return FailedObject(
+        reason=failure.reason,
+        error=_utf8(failure.error),
+        attempts=failure.attempts,
+        collection=given.collection,
+        tenant=encoded.tenant,
+        uuid=encoded.uuid,
+        object=_portable(given._replace(uuid=encoded.uuid, tenant=encoded.tenant)),
+        row=None,
+        position=_text(position),
+    )
+
+
+def _portable(given: WeaviateObject) -> WeaviateObject:
+    """The object with its text fields as text that a row coder takes."""
+    return given._replace(
+        uuid=_text(given.uuid), tenant=_text(given.tenant), collection=_text(given.collection)
+    )
+
+
+def _text(value: Any) -> Optional[str]:
+    return None if value is None else _utf8(str(value))
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
