@@ -10,10 +10,8 @@ from typing import Optional
 from apache_beam.metrics import Metrics
 
 from weaviate_io.objects import FailedObject
+from weaviate_io.progress import NAMESPACE, process_totals
 from weaviate_io.sender import Tally
-
-NAMESPACE = "weaviate_io"
-"""Namespace of all metrics."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -68,9 +66,11 @@ class Accounts:
     def written(self, count: int) -> None:
         if count:
             self._counters["written"].inc(count)
+            process_totals.written += count
 
     def failed(self, failure: FailedObject) -> None:
         self._counters["failed"].inc()
+        process_totals.failed += 1
         Metrics.counter(NAMESPACE, f"failed_{failure.reason}").inc()
 
     def add(self, tally: Tally) -> None:

@@ -67,6 +67,7 @@ class Catalog:
       schema: what to create an absent collection from.
       create_disposition: whether to create at all.
       auto_schema: let the server create collections and properties by its own guess.
+      dry_run: take an absent collection for what it would be, and create nothing.
     """
 
     def __init__(
@@ -75,17 +76,22 @@ class Catalog:
         schema: SchemaSource = None,
         create_disposition: CreateDisposition = CreateDisposition.CREATE_IF_NEEDED,
         auto_schema: bool = False,
+        dry_run: bool = False,
     ) -> None:
         self._client = client
         self._source = schema
         self._create = create_disposition is CreateDisposition.CREATE_IF_NEEDED
         self._auto_schema = auto_schema
+        self._dry_run = dry_run
 
     def get(self, name: str, refresh: bool = False) -> CollectionSchema:
         """What the collection expects; :class:`CollectionNotFound` where there is none to be had."""
         schema = self._client.schema(name, refresh)
         if schema is None and self._create and self._source is not None:
-            create(self._client, definition(self._source, name))
+            description = definition(self._source, name)
+            if self._dry_run:
+                return CollectionSchema.from_rest(description, self._auto_schema)
+            create(self._client, description)
             schema = self._client.schema(name)
         if schema is None and not self._auto_schema:
             raise CollectionNotFound("collection_not_found", _missing(name, self._create))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 from weaviate_io import wire
 from weaviate_io.errors import RowError
@@ -148,19 +148,28 @@ class Mapper:
             raise RowError(reason, f"the row has no field {field!r} ({name}_field=); {_has(fields)}") from None
 
 
-def unwrap(element: Any) -> tuple[Any, Optional[str], bool]:
-    """The row in an element, its position, and whether its values are text.
+class Source(NamedTuple):
+    """What an element holds: the row, where it was read, whether its values are text, where it is meant to go."""
 
-    A source tells the position; a failure of an earlier write is the row or object it kept.
+    row: Any
+    position: Optional[str] = None
+    text: bool = False
+    collection: Optional[str] = None
+
+
+def unwrap(element: Any) -> Source:
+    """The row in an element.
+
+    A row from a file tells its position; a failure of an earlier write is the row or object it kept.
     """
     if type(element) is SourceRow:
-        return element
+        return Source(*element)
     if type(element) is FailedObject:
         kept = element.row if element.object is None else element.object
         if type(kept) is SourceRow:
-            return kept
-        return kept, element.position, False
-    return element, None, False
+            return Source(*kept, element.collection)
+        return Source(kept, element.position, False, element.collection)
+    return Source(element)
 
 
 def _call(name: str, function: Callable[[Any], Any], row: Any) -> Any:

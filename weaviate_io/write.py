@@ -25,7 +25,7 @@ from weaviate_io.flow import MAX_OBJECTS
 from weaviate_io.mapping import Field, Mapper
 from weaviate_io.objects import FailedObject, WrittenObject
 from weaviate_io.schema import TENANT_NAME, collection_name
-from weaviate_io.writing import FAILED, EncodeFn, SendFn, Settings, WriteInBundleFn
+from weaviate_io.writing import FAILED, DryRunFn, EncodeFn, SendFn, Settings, WriteInBundleFn
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class WriteToWeaviate(beam.PTransform):
       max_errors: fail the job when more objects failed. Each worker process counts its own; for bounded input the
         total is checked at the end too.
       consistency_level: ``"ONE"``, ``"QUORUM"`` (the server's default) or ``"ALL"`` of the replicas.
+      dry_run: map, check and encode, but create and send nothing; ``written`` is what would be sent.
 
     Returns:
       :class:`WriteToWeaviateResult`; both outputs keep the window and timestamp of their input.
@@ -120,6 +121,7 @@ class WriteToWeaviate(beam.PTransform):
         on_failure: str = "dead_letter",
         max_errors: Optional[int] = None,
         consistency_level: Optional[str] = None,
+        dry_run: bool = False,
     ) -> None:
         super().__init__()
         if not callable(collection):
@@ -143,6 +145,7 @@ class WriteToWeaviate(beam.PTransform):
             consistency_level=_level(consistency_level),
             batch_size=batch_size,
             max_errors=0 if on_failure == "raise" else max_errors,
+            dry_run=dry_run,
         )
 
     def with_error_handler(self, error_handler: Any) -> WriteToWeaviate:
@@ -161,7 +164,9 @@ class WriteToWeaviate(beam.PTransform):
         if max_errors and not pcoll.is_bounded:
             _LOGGER.warning("max_errors=%d counts per worker process only: the input is unbounded", max_errors)
         gate = self._gate(pcoll)
-        if self._groups(pcoll):
+        if self._settings.dry_run:
+            written, failed = self._dry(pcoll)
+        elif self._groups(pcoll):
             written, failed = self._in_batches(pcoll, gate)
         else:
             written, failed = self._in_bundles(pcoll, gate)
@@ -188,7 +193,7 @@ class WriteToWeaviate(beam.PTransform):
 
     def _gate(self, pcoll: beam.PCollection) -> dict[str, Any]:
         """The side input that holds writes back until the collection is as ``write_disposition`` wants it."""
-        if self._write_disposition is WriteDisposition.WRITE_APPEND:
+        if self._write_disposition is WriteDisposition.WRITE_APPEND or self._settings.dry_run:
             return {}
         if not pcoll.is_bounded:
             raise ValueError(f"write_disposition={self._write_disposition.value} needs bounded input")
@@ -203,6 +208,14 @@ class WriteToWeaviate(beam.PTransform):
             settings.name,
         )
         return {"gate": beam.pvalue.AsIter(ready)}
+
+    def _dry(self, pcoll: beam.PCollection) -> tuple[Any, Any]:
+        outputs = pcoll | "Check" >> (
+            beam.ParDo(DryRunFn(self._settings))
+            .with_output_types(WrittenObject, failed=FailedObject)
+            .with_outputs(FAILED, main="written")
+        )
+        return outputs.written, outputs[FAILED]
 
     def _in_bundles(self, pcoll: beam.PCollection, gate: dict[str, Any]) -> tuple[Any, Any]:
         outputs = pcoll | "Write" >> (

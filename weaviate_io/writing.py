@@ -21,7 +21,7 @@ from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition, SchemaSource
 from weaviate_io.encoding import EncodedObject, ObjectEncoder, decode_object, encoded_object
 from weaviate_io.errors import RowError, WeaviateError
-from weaviate_io.mapping import Mapper, unwrap
+from weaviate_io.mapping import Mapper, Source, unwrap
 from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, WrittenObject
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Failure, Item, Outcome, Sender
@@ -46,6 +46,7 @@ class Settings:
     consistency_level: Optional[str]
     batch_size: Optional[int]
     max_errors: Optional[int]
+    dry_run: bool
 
     def open_sender(self, opened: client.Client) -> Sender:
         level = proto.CONSISTENCY_LEVELS[self.consistency_level] if self.consistency_level else None
@@ -68,23 +69,25 @@ class Translator:
         self._settings = settings
         self._mapper = settings.mapper
         self._client = opened
-        self._catalog = Catalog(opened, settings.schema, settings.create_disposition, settings.auto_schema)
+        self._catalog = Catalog(
+            opened, settings.schema, settings.create_disposition, settings.auto_schema, settings.dry_run
+        )
         self._encoders: dict[str, tuple[CollectionSchema, ObjectEncoder]] = {}
 
     def translate(self, element: Any) -> Iterator[Union[Translated, FailedObject]]:
         """The objects of an element: one, or as many as a table has rows. Failures take their place."""
-        row, position, text = unwrap(element)
-        if not isinstance(row, (pa.Table, pa.RecordBatch)):
-            yield self._translate(row, position, text)
+        source = unwrap(element)
+        if not isinstance(source.row, (pa.Table, pa.RecordBatch)):
+            yield self._translate(source)
             return
-        for number, part in enumerate(arrow.rows(row)):
-            yield self._translate(part, f"{position or 'table'}: row {number}", text)
+        for number, row in enumerate(arrow.rows(source.row)):
+            yield self._translate(source._replace(row=row, position=f"{source.position or 'table'}: row {number}"))
 
-    def _translate(self, row: Any, position: Optional[str], text: bool) -> Union[Translated, FailedObject]:
-        name: Optional[str] = None
+    def _translate(self, source: Source) -> Union[Translated, FailedObject]:
+        row, position, text, name = source
         given: Optional[WeaviateObject] = None
         try:
-            name = self._mapper.destination(row)
+            name = name or self._mapper.destination(row)
             schema, encoder = self._encoder(name)
             given = self._mapper.map(row, schema, text)
             try:
@@ -96,9 +99,9 @@ class Translator:
         except CollectionNotFound as error:
             if not callable(self._mapper.collection):
                 raise WeaviateError(str(error)) from None
-            return failed_row(error, row, given, name, position, text)
+            return failed_row(error, source._replace(collection=name), given)
         except RowError as error:
-            return failed_row(error, row, given, name, position, text)
+            return failed_row(error, source._replace(collection=name), given)
         return Translated(schema, encoded, given, position)
 
     def _encoder(self, name: str, refresh: bool = False) -> tuple[CollectionSchema, ObjectEncoder]:
@@ -229,6 +232,28 @@ class WriteInBundleFn(_Sending):
         yield from self._outputs(self._sender.drain())
 
 
+class DryRunFn(_Worker):
+    """Everything but the sending: what would be written, and what fails before it is sent."""
+
+    def setup(self) -> None:
+        super().setup()
+        assert self._client is not None
+        self._translator = Translator(self._settings, self._client)
+
+    def start_bundle(self) -> None:
+        self._accounts.start_bundle()
+
+    def process(self, element: Any) -> Iterator[Any]:
+        for translated in self._translator.translate(element):
+            if isinstance(translated, FailedObject):
+                yield TaggedOutput(FAILED, self._fail(translated))
+                continue
+            encoded = translated.encoded
+            self._accounts.seen(translated.schema.name, encoded.tenant, encoded.uuid)
+            self._accounts.written(1)
+            yield WrittenObject(translated.schema.name, encoded.uuid, encoded.tenant)
+
+
 class EncodeFn(_Worker):
     """The first half of a write by ``GroupIntoBatches``: map and encode."""
 
@@ -291,27 +316,19 @@ def _with_value(origin: WindowedValue, value: Any) -> WindowedValue:
     return WindowedValue(value, origin.timestamp, _Windows(origin.windows), origin.pane_info)
 
 
-def failed_row(
-    error: RowError,
-    row: Any,
-    given: Optional[WeaviateObject],
-    collection: Optional[str],
-    position: Optional[str],
-    text: bool,
-) -> FailedObject:
-    """The dead letter of a row that was never sent."""
-    uuid = given.uuid if given is not None else None
-    tenant = given.tenant if given is not None else None
+def failed_row(error: RowError, source: Source, given: Optional[WeaviateObject]) -> FailedObject:
+    """The dead letter of a row that was never sent; the object, where the row could be understood."""
+    row = SourceRow(source.row, source.position or "", True) if source.text else source.row
     return FailedObject(
         reason=error.reason,
         error=_utf8(str(error)),
         attempts=0,
-        collection=_text(collection),
-        tenant=_text(tenant),
-        uuid=_text(uuid),
+        collection=_text(source.collection),
+        tenant=_text(given.tenant) if given is not None else None,
+        uuid=_text(given.uuid) if given is not None else None,
         object=_portable(given) if given is not None else None,
-        row=None if given is not None else SourceRow(row, position or "", True) if text else row,
-        position=_text(position),
+        row=row if given is None else None,
+        position=_text(source.position),
     )
 
 

@@ -21,6 +21,7 @@ from weaviate_io.files.typed_rows import read_avro, read_parquet
 from weaviate_io.files.unreadable import BrokenFile, unreadable
 from weaviate_io.files.vectors import add_vectors, open_vectors
 from weaviate_io.objects import FailedObject, SourceRow
+from weaviate_io.progress import NAMESPACE, process_totals
 
 _Reader = Callable[[io.BufferedIOBase, str], Iterator["SourceRow | FailedObject"]]
 
@@ -217,15 +218,20 @@ def _paths(patterns: list[str], format: str | None, vectors: str | None) -> list
 class _Read(beam.DoFn):
     def __init__(self, format: str | None, vectors: str | None, vector_column: str | None):
         self._arguments = (format, vectors, vector_column)
-        self._rows = Metrics.counter("weaviate_io", "rows_read")
-        self._unreadable = Metrics.counter("weaviate_io", "rows_unreadable")
-        self._bytes = Metrics.counter("weaviate_io", "bytes_read")
+        self._rows = Metrics.counter(NAMESPACE, "rows_read")
+        self._unreadable = Metrics.counter(NAMESPACE, "rows_unreadable")
+        self._bytes = Metrics.counter(NAMESPACE, "bytes_read")
 
     def process(self, path: str) -> Iterable[SourceRow | TaggedOutput]:
-        for row in read_rows(path, *self._arguments, on_bytes=self._bytes.inc):
+        for row in read_rows(path, *self._arguments, on_bytes=self._count):
             if isinstance(row, FailedObject):
                 self._unreadable.inc()
+                process_totals.failed += 1
                 yield TaggedOutput("failed", row)
             else:
                 self._rows.inc()
                 yield row
+
+    def _count(self, number: int) -> None:
+        self._bytes.inc(number)
+        process_totals.bytes_read += number

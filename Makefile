@@ -1,0 +1,63 @@
+# Everything a developer does. Caches live outside the checkout: WEAVIATE_IO_CACHE, by default ~/.cache/weaviate-io.
+PYTHON ?= python3
+CACHE := $(or $(WEAVIATE_IO_CACHE),$(HOME)/.cache/weaviate-io)
+# One environment per interpreter and set of requirements, shared by all checkouts.
+VENV := $(CACHE)/venv-$(shell $(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(sys.version.encode() + open("pyproject.toml", "rb").read()).hexdigest()[:12])')
+RUN := $(VENV)/bin/python
+export PYTHONPATH := $(CURDIR)
+
+# The package itself is not installed: it is used from the checkout.
+define REQUIREMENTS
+try:
+    import tomllib
+except ImportError:
+    from pip._vendor import tomli as tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+print(*project["dependencies"], *sum(project["optional-dependencies"].values(), []), sep="\n")
+endef
+export REQUIREMENTS
+
+.PHONY: help demo server test test-fast lint format proto bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+demo: $(VENV)/ready ## start a real Weaviate, import 1,000 questions, search them
+	@$(RUN) -m pipelines.demo
+
+server: $(VENV)/ready ## run a Weaviate on ports 8080 and 50051 until Ctrl-C
+	@$(RUN) -m weaviate_io.testing start --port 8080 --grpc-port 50051 --data $(CACHE)/server
+
+test: $(VENV)/ready lint ## all tests, those on a real server included
+	$(RUN) -m pytest
+
+test-fast: $(VENV)/ready ## the tests that need no server
+	$(RUN) -m pytest -m "not server"
+
+lint: $(VENV)/ready ## style, types, and generated files against their sources
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+format: $(VENV)/ready ## bring the code into shape
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+proto: $(VENV)/ready ## compile weaviate.proto anew
+	$(RUN) -m grpc_tools.protoc -I weaviate_io/proto --include_imports \
+		--descriptor_set_out=weaviate_io/proto/weaviate.binpb weaviate.proto
+
+bench: $(VENV)/ready ## the figures of this version, each against its goal
+	$(RUN) -m benchmarks.encoding
+	$(RUN) -m benchmarks.memory
+
+clean: ## remove what building and testing left in the checkout
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/ready: pyproject.toml
+	@echo "preparing the environment in $(VENV) (once, about two minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --upgrade pip
+	@$(RUN) -c "$$REQUIREMENTS" >$(VENV)/requirements.txt
+	@$(RUN) -m pip install --quiet -r $(VENV)/requirements.txt
+	@touch $@

@@ -1,0 +1,94 @@
+"""How far a job is: the metrics of a finished one, and a line on the terminal for a local one that runs.
+
+A local runner gives its metrics at the end only, but it runs in this process, so the steps leave their counts
+here as they go.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any, Optional, TextIO
+
+NAMESPACE = "weaviate_io"
+"""Namespace of all metrics."""
+
+_INTERVAL = 0.5  # seconds between two pictures of the line
+
+
+class ProcessTotals:
+    """What this process has read, written and failed to write since it started."""
+
+    def __init__(self) -> None:
+        self.bytes_read = 0
+        self.written = 0
+        self.failed = 0
+
+
+process_totals = ProcessTotals()
+
+
+def counters(result: Any) -> dict[str, int]:
+    """The counters of a finished job by name, ``weaviate_io``'s only.
+
+    Args:
+      result: the :class:`~apache_beam.runners.runner.PipelineResult`. Where the runner has no committed values,
+        the attempted ones are given.
+    """
+    totals: dict[str, int] = {}
+    for metric in result.metrics().query()["counters"]:
+        if metric.key.metric.namespace == NAMESPACE:
+            value = metric.attempted if metric.committed is None else metric.committed
+            totals[metric.key.metric.name] = totals.get(metric.key.metric.name, 0) + (value or 0)
+    return totals
+
+
+class TerminalProgress:
+    """A line on the terminal, redrawn while a local job runs; nothing where the output is no terminal.
+
+    Args:
+      total_bytes: size of the input, where known; gives the share done and the time left.
+      stream: where to draw.
+
+    >>> with TerminalProgress(total_bytes=None):
+    ...     pass
+    """
+
+    def __init__(self, total_bytes: Optional[int], stream: TextIO = sys.stderr) -> None:
+        self._total_bytes = total_bytes
+        self._stream = stream
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._draw_until_done, name="progress", daemon=True)
+
+    def __enter__(self) -> TerminalProgress:
+        self._started = time.monotonic()
+        self._before = (process_totals.bytes_read, process_totals.written, process_totals.failed)
+        if self._stream.isatty():
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _draw_until_done(self) -> None:
+        while not self._done.wait(_INTERVAL):
+            self._stream.write(f"\r{self._line()}\x1b[K")
+            self._stream.flush()
+        self._stream.write("\r\x1b[K")
+        self._stream.flush()
+
+    def _line(self) -> str:
+        seconds = time.monotonic() - self._started
+        bytes_before, written_before, failed_before = self._before
+        written = process_totals.written - written_before
+        line = (
+            f"{written:,} written, {process_totals.failed - failed_before:,} failed, {written / seconds:,.0f}/s"
+        )
+        if self._total_bytes:
+            share = min(1.0, (process_totals.bytes_read - bytes_before) / self._total_bytes)
+            left = f", {seconds / share - seconds:,.0f} s left" if share > 0.01 else ""
+            line += f", {share:.0%} of the input read{left}"
+        return line
