@@ -26,8 +26,9 @@ from apache_beam.transforms.util import GroupIntoBatches
 from apache_beam.typehints.sharded_key_type import ShardedKeyType
 from apache_beam.utils.sharded_key import ShardedKey
 
+from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
-from weaviate_io.sender import Item, Sender
+from weaviate_io.sender import Sender
 
 BUFFERED_BYTES = 16_000_000
 """Most bytes that wait in one bundle, over all its collections."""

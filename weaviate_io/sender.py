@@ -1,19 +1,13 @@
-"""Sends encoded objects and tells the outcome of each one. There is no Beam in it.
+"""Sends encoded objects and tells the outcome of each one. There is no Beam in it but its back-off.
 
 A request goes out with a deadline and is never cancelled. Its answer is judged object by object: what is
 refused is an outcome, what may succeed later is sent again, alone, after a growing, jittered pause. A request
 that is too large is split, and one that fails without naming an object is halved until the culprit is found.
-
-After an answer that leaves open what was stored (a deadline, a lost connection, a restart), sending again is
-not enough: the server recognises the vector as unchanged and never puts it into the vector index. Such objects
-are repaired: sent once with a vector that differs by one unit in the last place, then sent as they are. At no
-moment are they absent, and in the end they are exactly what was given. Vectors that the server made itself are
-read back once the object is safely stored, and take the same way.
+What may be stored without being in the vector index is repaired (:mod:`weaviate_io.repair`).
 """
 
 from __future__ import annotations
 
-import logging
 import queue
 import re
 import time
@@ -23,31 +17,21 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
 import grpc
-from apache_beam.utils.retry import FuzzedExponentialIntervals
 
-from weaviate_io import proto
+from weaviate_io import proto, repair
 from weaviate_io.client import Client
-from weaviate_io.encoding import EncodedObject, has_vectors, join_request, with_nudged_vectors, with_vectors
+from weaviate_io.encoding import join_request
 from weaviate_io.errors import Meaning, Verdict, WeaviateError, call_verdict, object_verdict
+from weaviate_io.request import Entry, Item, Request, merge, pauses
 from weaviate_io.schema import CollectionSchema
-
-_LOGGER = logging.getLogger(__name__)
 
 BUDGET = 300.0
 """Seconds after which a request is given up; below Flink's checkpoint timeout of 600."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between tries
 _UNCLEAR_TRIES = 4  # of an object whose error is of unknown nature
 _UNEXPLAINED_TRIES = 2  # of a request that fails as a whole without a reason, before it is halved
 _LIMIT = re.compile(r"larger than max \(\d+ vs\. (\d+)\)")
 _CONCERNS_ALL = (Meaning.TAINTED, Meaning.POISON)
-
-
-class Item(NamedTuple):
-    """An encoded object, and whatever its owner wants back with the outcome."""
-
-    encoded: EncodedObject
-    owner: Any = None
 
 
 class Failure(NamedTuple):
@@ -86,45 +70,6 @@ class _Fault(NamedTuple):
     text: str
 
 
-_UNREADABLE_REPLY = _Fault(Verdict(Meaning.POISON, "server_error"), "the reply cannot be understood")
-
-
-@dataclass
-class _Entry:
-    """One object of a request: the items it stands for (the last one's content is sent), and its next steps.
-
-    ``steps`` are the payloads still to be acknowledged, one after the other; a repair has two of them.
-    """
-
-    items: list[Item]
-    steps: list[bytes]
-    attempts: int = 0
-
-    @property
-    def uuid(self) -> str:
-        return self.items[-1].encoded.uuid
-
-    @property
-    def tenant(self) -> Optional[str]:
-        return self.items[-1].encoded.tenant
-
-
-@dataclass
-class _Request:
-    schema: CollectionSchema
-    entries: list[_Entry]
-    give_up_at: float
-    pauses: Iterator[float]
-    not_before: float = 0.0
-    unexplained: int = 0
-    read_back: bool = False  # the server's own vectors are to be repaired once this request is through
-    sent_at: float = 0.0
-
-    @property
-    def size(self) -> int:
-        return sum(len(entry.steps[0]) for entry in self.entries)
-
-
 class Sender:
     """Sends objects through a client, a few requests at a time.
 
@@ -154,9 +99,9 @@ class Sender:
         self._batch_size = batch_size
         self._max_in_flight = max_in_flight
         self._budget = budget
-        self._waiting: deque[_Request] = deque()
+        self._waiting: deque[Request] = deque()
         self._in_flight = 0
-        self._answers: queue.SimpleQueue[tuple[_Request, Any]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[Request, Any]] = queue.SimpleQueue()
         self._outcomes: list[Outcome] = []
         self.tally = Tally()
 
@@ -175,8 +120,8 @@ class Sender:
 
         Of several objects with one id and tenant only the last is sent; all of them share its outcome.
         """
-        for entries in self._cut(schema, _merge(items)):
-            self._enqueue(schema, entries)
+        for entries in self._cut(schema, merge(items)):
+            self._waiting.append(Request(schema, entries, time.monotonic() + self._budget))
             self._pump(self._max_in_flight)
         return self._take()
 
@@ -189,19 +134,16 @@ class Sender:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
-    def _cut(self, schema: CollectionSchema, entries: Sequence[_Entry]) -> Iterator[list[_Entry]]:
+    def _cut(self, schema: CollectionSchema, entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         """Requests of at most the size that suits the server; an object too large for any is refused."""
-        request: list[_Entry] = []
+        limit = self._client.max_message_size
+        request: list[Entry] = []
         total = 0
         for entry in entries:
             size = entry.items[-1].encoded.size
-            if size > self._client.max_message_size:
-                limit = self._client.max_message_size
-                fault = _Fault(
-                    Verdict(Meaning.REFUSED, "too_large"),
-                    f"the object has {size} bytes, the server takes {limit}",
-                )
-                self._refuse(schema, entry, fault)
+            if size > limit:
+                text = f"the object has {size:,} bytes, the server takes {limit:,} in a request"
+                self._refuse(schema, entry, _Fault(Verdict(Meaning.REFUSED, "too_large"), text))
                 continue
             if request and (total + size > self.max_bytes or len(request) >= self.request_size(schema)):
                 yield request
@@ -210,10 +152,6 @@ class Sender:
             total += size
         if request:
             yield request
-
-    def _enqueue(self, schema: CollectionSchema, entries: list[_Entry]) -> None:
-        now = time.monotonic()
-        self._waiting.append(_Request(schema, entries, now + self._budget, _pauses()))
 
     def _pump(self, open_requests: int) -> None:
         """Send and judge until no more than so many requests are open, all of them in flight or pausing."""
@@ -232,20 +170,20 @@ class Sender:
             else:
                 self._waiting.append(request)
 
-    def _start(self, request: _Request) -> None:
+    def _start(self, request: Request) -> None:
         payload = join_request((entry.steps[0] for entry in request.entries), self._consistency_level)
         for entry in request.entries:
             entry.attempts += 1
-        self._flow.acquire()
-        request.sent_at = time.monotonic()
-        self._in_flight += 1
         self.tally.requests += 1
         self.tally.bytes += len(payload)
         self.tally.batch_sizes.append(len(request.entries))
+        self._flow.acquire()
+        self._in_flight += 1
+        request.sent_at = time.monotonic()
         call = self._client.batch_objects(payload, self._flow.deadline())
         call.add_done_callback(lambda done: self._answered(request, done))
 
-    def _answered(self, request: _Request, call: Any) -> None:
+    def _answered(self, request: Request, call: Any) -> None:
         """Called by gRPC, in a thread of its own."""
         self._flow.release()
         self._answers.put((request, call))
@@ -254,8 +192,8 @@ class Sender:
         """Wait for an answer or for the end of a pause, whichever comes first."""
         started = time.monotonic()
         timeout = None
-        if self._in_flight < self._max_in_flight:
-            timeout = max(0.0, min(r.not_before for r in self._waiting) - started) if self._waiting else None
+        if self._waiting and self._in_flight < self._max_in_flight:
+            timeout = max(0.0, min(request.not_before for request in self._waiting) - started)
         try:
             request, call = self._answers.get(timeout=timeout)
         except queue.Empty:
@@ -264,49 +202,49 @@ class Sender:
         self._in_flight -= 1
         seconds = time.monotonic() - request.sent_at
         self.tally.latencies_ms.append(int(seconds * 1000))
+        name, vectorized = request.schema.name, request.schema.makes_vectors
         if call.code() is grpc.StatusCode.OK:
-            self._flow.finished(
-                request.schema.name, len(request.entries), seconds, request.schema.makes_vectors
-            )
+            self._flow.finished(name, len(request.entries), seconds, vectorized)
             self._judge_reply(request, call.result())
-        else:
-            self._judge_failed_call(request, call)
-
-    def _judge_reply(self, request: _Request, payload: bytes) -> None:
-        texts = _errors_by_index(payload)
-        if texts is None or any(index >= len(request.entries) for index in texts):
-            self._isolate(request, _UNREADABLE_REPLY)
             return
-        faults = {i: _Fault(object_verdict(text), text) for i, text in texts.items()}
-        taint = next((f for f in faults.values() if f.verdict.meaning in _CONCERNS_ALL), None)
-        done: list[_Entry] = []
-        doubtful: list[_Entry] = []
-        failing: list[tuple[_Entry, _Fault]] = []
+        if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._flow.too_slow(name, len(request.entries), vectorized)
+        self._judge_failed_call(request, call)
+
+    def _judge_reply(self, request: Request, payload: bytes) -> None:
+        texts = _errors_by_index(payload, len(request.entries))
+        if texts is None:
+            verdict = Verdict(Meaning.POISON, "server_error")
+            self._isolate(request, _Fault(verdict, "the reply cannot be understood"))
+            return
+        faults = {index: _Fault(object_verdict(text), text) for index, text in texts.items()}
+        taint = next((fault for fault in faults.values() if fault.verdict.meaning in _CONCERNS_ALL), None)
+        stored: list[Entry] = []
+        doubtful: list[Entry] = []
+        failing: list[tuple[Entry, _Fault]] = []
         for index, entry in enumerate(request.entries):
             fault = faults.get(index)
             if fault is None:
-                (done if taint is None else doubtful).append(entry)
+                (stored if taint is None else doubtful).append(entry)
             elif fault.verdict.meaning is Meaning.REFUSED:
                 self._refuse(request.schema, entry, fault)
             elif fault.verdict.meaning in _CONCERNS_ALL:
                 doubtful.append(entry)
             else:
                 failing.append((entry, fault))
-        self._advance(request, done)
+        self._advance(request, stored)
         self._retry_objects(request, failing)
         if taint is None:
             return
         if taint.verdict.meaning is Meaning.POISON:
-            self._isolate(_part(request, doubtful), taint)
+            self._isolate(request.part(doubtful), taint)
         else:
-            self._retry_request(_part(request, doubtful), taint, in_doubt=True)
+            self._retry_request(request.part(doubtful), taint, in_doubt=True)
 
-    def _judge_failed_call(self, request: _Request, call: Any) -> None:
+    def _judge_failed_call(self, request: Request, call: Any) -> None:
         details = call.details() or ""
         verdict = call_verdict(call.code(), details, _status_details(call))
         fault = _Fault(verdict, f"{call.code().name}: {details}")
-        if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self._flow.too_slow(request.schema.name, len(request.entries), request.schema.makes_vectors)
         if verdict.meaning is Meaning.FATAL:
             raise WeaviateError(f"writing to {request.schema.name} failed: {fault.text}")
         if verdict.meaning is Meaning.REFUSED:
@@ -319,75 +257,42 @@ class Sender:
         else:
             self._retry_request(request, fault, in_doubt=verdict.meaning is not Meaning.RETRY)
 
-    def _advance(self, request: _Request, entries: list[_Entry]) -> None:
+    def _advance(self, request: Request, entries: Iterable[Entry]) -> None:
         """Entries whose current step was acknowledged: on to the next one, or written."""
-        finished = []
+        going_on, finished = [], []
         for entry in entries:
             entry.steps.pop(0)
-            if not entry.steps:
-                finished.append(entry)
-        going_on = [entry for entry in entries if entry.steps]
+            (going_on if entry.steps else finished).append(entry)
+        if finished and request.read_back:
+            planned = repair.plan_made_vectors(lambda search: self._search(search, request), request, finished)
+            self.tally.repaired += len(planned)
+            going_on += planned
+            finished = [entry for entry in finished if not entry.steps]
         if going_on:
-            self._waiting.appendleft(_part(request, going_on))
-        if request.read_back and finished:
-            self._repair_made_vectors(request, finished)
-            return
+            follow_up = request.part(going_on)
+            follow_up.read_back = False
+            self._waiting.appendleft(follow_up)
         for entry in finished:
             self._outcomes.extend(Outcome(request.schema.name, item, None) for item in entry.items)
 
-    def _repair_made_vectors(self, request: _Request, entries: list[_Entry]) -> None:
-        """The objects are stored: read the vectors that the server made for them, nudge, and restore."""
-        found = self._read_vectors(request, entries)
-        repairs, settled = [], []
-        for entry in entries:
-            stored = found.get((entry.tenant, entry.uuid))
-            if stored is None or not (stored.vector_bytes or stored.vectors):
-                settled.append(entry)
-                continue
-            exact = with_vectors(entry.items[-1].encoded.payload, stored.vector_bytes, stored.vectors)
-            entry.steps = [with_nudged_vectors(exact), exact]
-            repairs.append(entry)
-        self.tally.repaired += len(repairs)
-        if repairs:
-            follow_up = _part(request, repairs)
-            follow_up.read_back = False
-            self._waiting.appendleft(follow_up)
-        for entry in settled:
-            self._outcomes.extend(Outcome(request.schema.name, item, None) for item in entry.items)
-
-    def _read_vectors(self, request: _Request, entries: list[_Entry]) -> dict[tuple[Optional[str], str], Any]:
-        found: dict[tuple[Optional[str], str], Any] = {}
-        for tenant in {entry.tenant for entry in entries}:
-            ids = [entry.uuid for entry in entries if entry.tenant == tenant]
-            search = proto.SearchRequest(
-                collection=request.schema.name, tenant=tenant or "", limit=len(ids), uses_127_api=True
-            )
-            search.metadata.uuid = search.metadata.vector = True
-            search.properties.SetInParent()
-            search.filters.operator = proto.CONTAINS_ANY
-            search.filters.target.property = "_id"
-            search.filters.value_text_array.values.extend(ids)
-            for result in self._search(search, request.give_up_at).results:
-                found[tenant, result.metadata.id] = result.metadata
-        return found
-
-    def _search(self, search: Any, give_up_at: float) -> Any:
-        for pause in _pauses():
+    def _search(self, search: Any, request: Request) -> Any:
+        """Search until an answer comes or the request's time is up."""
+        for pause in pauses():
             try:
                 return self._client.search(search)
             except grpc.RpcError as error:
-                text = f"{error.code().name}: {error.details()}"
-                if time.monotonic() + pause > give_up_at:
-                    raise WeaviateError(f"reading back from {search.collection} failed: {text}") from None
-                self.tally.throttled_seconds += pause
-                time.sleep(pause)
-        raise AssertionError("the pauses do not end")
+                if time.monotonic() + pause > request.give_up_at:
+                    text = f"{error.code().name}: {error.details()}"
+                    raise WeaviateError(f"reading back from {request.schema.name} failed: {text}") from None
+            self.tally.throttled_seconds += pause
+            time.sleep(pause)
+        raise AssertionError("the pauses have no end")
 
-    def _retry_objects(self, request: _Request, failing: Sequence[tuple[_Entry, _Fault]]) -> None:
+    def _retry_objects(self, request: Request, failing: Sequence[tuple[Entry, _Fault]]) -> None:
         """Send single objects again; what keeps failing until its tries or the budget are spent is refused."""
         pause = next(request.pauses) if failing else 0.0
         late = time.monotonic() + pause > request.give_up_at
-        again: dict[bool, list[_Entry]] = {}
+        again: dict[bool, list[Entry]] = {}
         for entry, fault in failing:
             unclear = fault.verdict.meaning is Meaning.UNCLEAR
             if late or (unclear and entry.attempts >= _UNCLEAR_TRIES):
@@ -395,9 +300,9 @@ class Sender:
             else:
                 again.setdefault(fault.verdict.meaning is not Meaning.RETRY, []).append(entry)
         for in_doubt, entries in again.items():
-            self._send_again(_part(request, entries), pause, in_doubt)
+            self._send_again(request.part(entries), pause, in_doubt)
 
-    def _retry_request(self, request: _Request, fault: _Fault, in_doubt: bool) -> None:
+    def _retry_request(self, request: Request, fault: _Fault, in_doubt: bool) -> None:
         """Send a whole request again; when the budget is spent, the server is away and the job fails."""
         pause = next(request.pauses)
         if time.monotonic() + pause > request.give_up_at:
@@ -407,27 +312,15 @@ class Sender:
             )
         self._send_again(request, pause, in_doubt)
 
-    def _send_again(self, request: _Request, pause: float, in_doubt: bool) -> None:
-        _LOGGER.debug("sending %d objects of %s again", len(request.entries), request.schema.name)
+    def _send_again(self, request: Request, pause: float, in_doubt: bool) -> None:
         self.tally.retries += 1
         if in_doubt:
             self.tally.unknown_outcomes += 1
-            self._plan_repair(request)
+            self.tally.repaired += repair.plan(request)
         request.not_before = time.monotonic() + pause
         self._waiting.append(request)
 
-    def _plan_repair(self, request: _Request) -> None:
-        if not request.schema.indexes_vectors:
-            return
-        for entry in request.entries:
-            exact = entry.steps[-1]
-            if has_vectors(exact):
-                entry.steps = [with_nudged_vectors(exact), exact]
-                self.tally.repaired += 1
-            elif request.schema.makes_vectors:
-                request.read_back = True
-
-    def _isolate(self, request: _Request, fault: _Fault) -> None:
+    def _isolate(self, request: Request, fault: _Fault) -> None:
         """A request that fails as a whole: try again, then halve it until the culprit stands alone."""
         request.unexplained += 1
         if request.unexplained < _UNEXPLAINED_TRIES:
@@ -435,10 +328,10 @@ class Sender:
         elif len(request.entries) == 1:
             self._refuse(request.schema, request.entries[0], fault)
         else:
-            self._plan_repair(request)
+            self.tally.repaired += repair.plan(request)
             self._split(request, unexplained=_UNEXPLAINED_TRIES - 1)
 
-    def _split_too_large(self, request: _Request, fault: _Fault) -> None:
+    def _split_too_large(self, request: Request, fault: _Fault) -> None:
         limit = _LIMIT.search(fault.text)
         self._flow.too_large(int(limit[1]) if limit else request.size // 2)
         if len(request.entries) == 1:
@@ -446,62 +339,32 @@ class Sender:
         else:
             self._split(request, unexplained=0)
 
-    def _split(self, request: _Request, unexplained: int) -> None:
+    def _split(self, request: Request, unexplained: int) -> None:
         self.tally.splits += 1
         half = len(request.entries) // 2
         for entries in (request.entries[half:], request.entries[:half]):
-            part = _part(request, entries)
+            part = request.part(entries)
             part.unexplained = unexplained
             self._waiting.appendleft(part)
 
-    def _refuse(self, schema: CollectionSchema, entry: _Entry, fault: _Fault) -> None:
+    def _refuse(self, schema: CollectionSchema, entry: Entry, fault: _Fault) -> None:
         failure = Failure(fault.verdict.reason, fault.text, entry.attempts)
         self._outcomes.extend(Outcome(schema.name, item, failure) for item in entry.items)
 
 
-def _merge(items: Iterable[Item]) -> list[_Entry]:
-    entries: dict[tuple[Optional[str], str], _Entry] = {}
-    for item in items:
-        key = (item.encoded.tenant, item.encoded.uuid)
-        entry = entries.get(key)
-        if entry is None:
-            entries[key] = _Entry([item], [item.encoded.payload])
-        else:
-            entry.items.append(item)
-            entry.steps = [item.encoded.payload]
-    return list(entries.values())
-
-
-def _part(request: _Request, entries: list[_Entry]) -> _Request:
-    """A request for some of the entries, with the same budget."""
-    return _Request(
-        request.schema,
-        entries,
-        request.give_up_at,
-        request.pauses,
-        unexplained=request.unexplained,
-        read_back=request.read_back,
-    )
-
-
-def _pauses() -> Iterator[float]:
-    return iter(
-        FuzzedExponentialIntervals(
-            initial_delay_secs=_FIRST_PAUSE, num_retries=10_000, max_delay_secs=_LONGEST_PAUSE
-        )
-    )
-
-
-def _errors_by_index(payload: bytes) -> Optional[dict[int, str]]:
+def _errors_by_index(payload: bytes, objects: int) -> Optional[dict[int, str]]:
+    """The error texts of a reply by index; None where it is no reply to so many objects."""
     try:
         reply = proto.BatchObjectsReply.FromString(payload)
     except Exception:  # the runtimes of protobuf raise different classes for bytes that are no message
         return None
     texts: dict[int, str] = {}
     for error in reply.errors:
+        if not 0 <= error.index < objects:
+            return None
         known = texts.get(error.index)
         texts[error.index] = error.error if known is None else f"{known}; {error.error}"
-    return None if any(index < 0 for index in texts) else texts
+    return texts
 
 
 def _status_details(call: Any) -> bytes:

@@ -23,8 +23,9 @@ from weaviate_io.encoding import EncodedObject, ObjectEncoder, decode_object, en
 from weaviate_io.errors import RowError, WeaviateError
 from weaviate_io.mapping import Mapper, Source, unwrap
 from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, WrittenObject
+from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
-from weaviate_io.sender import Failure, Item, Outcome, Sender
+from weaviate_io.sender import Failure, Outcome, Sender
 
 FAILED = "failed"
 """Tag of the dead letter."""
