@@ -47,18 +47,19 @@ class WeaviateConnection:
     probe_timeout: float = 20.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url if isinstance(self.url, str) else "")
+        parts = _split("url", self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"url={self.url!r} is no address; use http://host:port or https://host")
-        if parts.username or parts.password:
-            raise ValueError("url= holds a user or password; give the key as api_key='env:NAME'")
-        _port(self.url, parts)
+        if parts.query or parts.fragment:
+            raise ValueError("url= ends with '?' or '#' and more; give the address alone")
         if self.grpc_url is not None:
             _split_grpc(self.grpc_url)
-        if self.timeout < 90:
+        if not self.timeout >= 90:
             raise ValueError(
                 f"timeout={self.timeout} is below 90 s, where the server may store without indexing"
             )
+        if not self.probe_timeout > 0:
+            raise ValueError(f"probe_timeout={self.probe_timeout} is no time to wait; use seconds above 0")
         if self.api_key is not None and not isinstance(self.api_key, Secret):
             object.__setattr__(self, "api_key", Secret(self.api_key))
         object.__setattr__(self, "headers", {k: _header(k, v) for k, v in self.headers.items()})
@@ -79,8 +80,8 @@ class WeaviateConnection:
         parts = urlsplit(self.url)
         host = parts.hostname or ""
         if host.endswith(".weaviate.network"):
-            name, _, _ = host.partition(".")
-            return f"{name}.grpc.weaviate.network:443"
+            name, _, domain = host.partition(".")
+            return f"{name}.grpc.{domain}:443"
         if host.endswith((".weaviate.cloud", ".weaviate.io")):
             return f"grpc-{host}:443"
         return f"[{host}]:{DEFAULT_GRPC_PORT}" if ":" in host else f"{host}:{DEFAULT_GRPC_PORT}"
@@ -89,7 +90,7 @@ class WeaviateConnection:
     def grpc_secure(self) -> bool:
         """Whether gRPC goes over TLS: as the scheme of ``grpc_url`` says, else as ``url`` does."""
         scheme = _split_grpc(self.grpc_url)[1] if self.grpc_url is not None else ""
-        return scheme in ("grpcs", "https") if scheme else self.url.startswith("https:")
+        return (scheme or urlsplit(self.url).scheme) in ("grpcs", "https")
 
     def resolve_headers(self) -> dict[str, str]:
         """All request headers with their secrets, names in lower case as gRPC wants; on the worker only."""
@@ -106,22 +107,37 @@ def _header(name: str, value: Any) -> Secret:
     return Secret(value, warn=sensitive)
 
 
-def _port(address: str, parts: Any) -> Optional[int]:
+def _split(name: str, address: Any, prefix: str = "") -> Any:
+    """The parts of an address, refused where it holds a password or no valid port. Errors show no password."""
     try:
-        return parts.port
+        parts = urlsplit(prefix + address if isinstance(address, str) else "")
+        userinfo = "@" in parts.netloc
+        port_is_valid = parts.port != 0
     except ValueError:
-        raise ValueError(f"{address!r} has no valid port") from None
+        userinfo, port_is_valid = "@" in address, False
+    if userinfo:
+        raise ValueError(f"{name}= holds a user or password; give the key as api_key='env:NAME'")
+    if not port_is_valid:
+        raise ValueError(f"{name}={address!r} has no valid host and port")
+    return parts
 
 
-def _split_grpc(address: str) -> tuple[str, str]:
-    scheme, separator, rest = address.partition("://")
+def _split_grpc(address: Any) -> tuple[str, str]:
+    """``host:port`` and the scheme, if one is given."""
+    scheme, separator, rest = address.partition("://") if isinstance(address, str) else ("", "", "")
     if not separator:
         scheme, rest = "", address
-    parts = urlsplit(f"//{rest}")
-    if scheme not in ("", "grpc", "grpcs", "http", "https") or not parts.hostname or parts.path.strip("/"):
+    parts = _split("grpc_url", rest, prefix="//")
+    scheme = scheme.lower()
+    if (
+        scheme not in ("", "grpc", "grpcs", "http", "https")
+        or not parts.hostname
+        or parts.path.strip("/")
+        or parts.query
+    ):
         raise ValueError(
             f"grpc_url={address!r} is no address; use host:port, grpc://host:port or grpcs://host:port"
         )
-    port = _port(address, parts) or (443 if scheme in ("grpcs", "https") else DEFAULT_GRPC_PORT)
+    port = parts.port or (443 if scheme in ("grpcs", "https") else DEFAULT_GRPC_PORT)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{host}:{port}", scheme

@@ -11,8 +11,11 @@ from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 from typing import Any, NamedTuple, Optional
 
+import numpy as np
+
 from weaviate_io import proto, wire
 from weaviate_io.errors import RowError
+from weaviate_io.framing import EMPTY_LIST, delimited, entry_key, struct_entry, values_of, varint
 from weaviate_io.objects import WeaviateObject, uuid5_text
 from weaviate_io.schema import DEFAULT_VECTOR, TENANT_NAME, CollectionSchema, Property, property_name
 from weaviate_io.vectors import EncodedVector, decode_vector, encode_vector, nudge
@@ -22,6 +25,7 @@ _CONTENT_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "weaviate-io:content:1").byt
 
 _Column = tuple[bytes, Optional[wire.ValueEncoder]]
 _SKIP: _Column = (b"", None)
+_ONE_VECTOR = {np.ndarray, list}  # known without the slow question for a Mapping
 
 
 class EncodedObject(NamedTuple):
@@ -34,7 +38,7 @@ class EncodedObject(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes in a request, framing included."""
-        return len(self.payload) + 1 + len(wire.varint(len(self.payload)))
+        return len(self.payload) + 1 + len(varint(len(self.payload)))
 
 
 class ObjectEncoder:
@@ -66,27 +70,36 @@ class ObjectEncoder:
         self._drop_unknown = unknown_properties == "drop"
         self._dimensions = dimensions or {}
         self._timezone = timezone
-        self._collection = wire.delimited(b"\x22", schema.name.encode())
+        self._collection = delimited(b"\x22", schema.name.encode())
+        self._content_prefix = schema.name.encode() + b"\x00"
         self._columns: dict[str, _Column] = {}
+        self._vector_names = tuple(schema.vectors)
 
     def encode(self, obj: WeaviateObject) -> EncodedObject:
         """Encode, or raise :class:`~weaviate_io.errors.RowError` saying what is wrong with the object."""
         entries = self._entries(obj.properties)
-        vectors = self._vectors(obj.vector)
+        vectors = b"" if obj.vector is None else self._vectors(obj.vector)
         tenant = self._tenant(obj.tenant)
         object_id = self._uuid(obj.uuid, entries, vectors)
-        properties = b"".join(wire.delimited(b"\x0a", entry) for entry in entries.values())
-        parts = [b"\x0a\x24", object_id.encode(), self._collection]
-        if tenant:
-            parts.append(wire.delimited(b"\x2a", tenant.encode()))
-        body = wire.delimited(b"\x0a", properties)
+        properties = delimited(b"\x0a", b"".join(entries.values()))
         if obj.references:
-            body += self._references(obj.references)
-        parts.append(wire.delimited(b"\x1a", body))
-        parts.append(vectors)
-        return EncodedObject(b"".join(parts), object_id, tenant)
+            properties += self._references(obj.references)
+        payload = b"".join(
+            (
+                b"\x0a\x24",
+                object_id.encode(),
+                b"\x1a",
+                varint(len(properties)),
+                properties,
+                self._collection,
+                delimited(b"\x2a", tenant.encode()) if tenant else b"",
+                vectors,
+            )
+        )
+        return EncodedObject(payload, object_id, tenant)
 
     def _entries(self, properties: Mapping[str, Any]) -> dict[bytes, bytes]:
+        """The entries of the ``Struct`` of properties, by their keys."""
         entries: dict[bytes, bytes] = {}
         columns = self._columns
         for name, value in properties.items():
@@ -95,32 +108,30 @@ class ObjectEncoder:
                 continue
             try:
                 encoded = encoder(value)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
+                expected = "less nesting" if isinstance(error, RecursionError) else error
                 raise RowError(
-                    "invalid_property", f"property {name!r} of {self._schema.name} expects {error}"
+                    "invalid_property", f"property {name!r} of {self._schema.name} expects {expected}"
                 ) from None
             if encoded is not None:
                 if key in entries:
                     raise RowError("invalid_property", f"two fields are property {property_name(name)!r}")
-                entries[key] = key + wire.varint(len(encoded)) + encoded
+                entries[key] = struct_entry(key, encoded)
         return entries
 
-    def _column(self, name: str) -> _Column:
+    def _column(self, name: Any) -> _Column:
         declared = self._schema.properties
-        known = declared.get(name) if isinstance(name, str) else None
-        if known is None and isinstance(name, str):
-            known = declared.get(property_name(name))
-        column: _Column
+        known = declared.get(name) or declared.get(property_name(name)) if isinstance(name, str) else None
         if known is not None:
-            column = (wire.entry_key(known.name), self._value_encoder(known))
+            column = (entry_key(known.name), self._value_encoder(known))
         elif self._schema.open_ended and isinstance(name, str):
-            column = (wire.entry_key(property_name(name)), wire.guessing_encoder(self._timezone))
+            column = (_new_key(name), wire.guessing_encoder(self._timezone))
         elif self._drop_unknown:
-            column = _SKIP
+            return _SKIP  # not kept: there is no end to the names that rows may bring
         else:
             raise RowError(
                 "unknown_property",
-                f"collection {self._schema.name} has no property {name!r} (it has {_names(declared)}); "
+                f"collection {self._schema.name} has no property {name!r:.80} (it has {_names(declared)}); "
                 "add it to the schema, pick or rename with properties=, or set unknown_properties='drop'",
             )
         self._columns[name] = column
@@ -150,22 +161,26 @@ class ObjectEncoder:
         if not isinstance(tenant, str) or not TENANT_NAME.fullmatch(tenant):
             raise RowError(
                 "invalid_tenant",
-                f"{str(tenant)!r:.80} is not a tenant name: 1 to 64 letters, digits, '_' or '-'",
+                f"{tenant!r:.80} is not a tenant name: text of 1 to 64 letters, digits, '_' or '-'",
             )
         if not self._schema.multi_tenant and not self._schema.open_ended:
             raise RowError("invalid_tenant", f"collection {name} has no tenants, but the object names one")
         return tenant
 
     def _vectors(self, vector: Any) -> bytes:
-        if vector is None:
-            return b""
-        if not isinstance(vector, Mapping):
+        if type(vector) in _ONE_VECTOR or not isinstance(vector, Mapping):
             return self._vector(self._only_vector(), vector)
-        given = sorted((item for item in vector.items() if item[1] is not None), key=_name_of)
-        return b"".join(self._vector(name, value) for name, value in given)
+        given = sorted((item for item in vector.items() if not wire.is_null(item[1])), key=_name_of)
+        if DEFAULT_VECTOR in self._schema.vectors and len(given) > 1:
+            raise RowError(
+                "unknown_vector",
+                f"collection {self._schema.name} has one unnamed vector, the object has {len(given)} "
+                f"({_names(name for name, _ in given)})",
+            )
+        return b"".join([self._vector(name, value) for name, value in given])
 
     def _only_vector(self) -> str:
-        names = list(self._schema.vectors)
+        names = self._vector_names
         if len(names) == 1:
             return names[0]
         raise RowError(
@@ -183,76 +198,97 @@ class ObjectEncoder:
                 "unknown_vector",
                 f"collection {self._schema.name} has no vector {name!r} (it has {_names(self._schema.vectors)})",
             )
-        label = f"vector {name!r}" if name else "the vector"
         try:
             encoded = encode_vector(value)
         except ValueError as error:
-            raise RowError("invalid_vector", f"{label}: {error}") from None
+            raise RowError("invalid_vector", f"{_vector_label(name)}: {error}") from None
         if encoded.multi != index.multi:
             kinds = ("one vector", "a multi-vector")
             raise RowError(
                 "invalid_vector",
-                f"{label} is {kinds[encoded.multi]}, "
+                f"{_vector_label(name)} is {kinds[encoded.multi]}, "
                 f"collection {self._schema.name} expects {kinds[index.multi]}",
             )
         expected = self._dimensions.get(name, encoded.dimensions)
         if encoded.dimensions != expected:
             raise RowError(
                 "invalid_vector",
-                f"{label} has {encoded.dimensions} values, collection {self._schema.name} expects {expected}",
+                f"{_vector_label(name)} has {encoded.dimensions} values, "
+                f"collection {self._schema.name} expects {expected}",
             )
         return vector_field(name, encoded)
 
     def _uuid(self, given: Any, entries: Mapping[bytes, bytes], vectors: bytes) -> str:
         if given is None:
-            content = b"".join(sorted(entries.values())) or vectors
+            content = b"".join(sorted(_countable(entries))) or vectors
             if not content:
                 raise RowError(
                     "empty_object",
                     "the object has neither properties nor a vector to make an id of; give it one",
                 )
-            return uuid5_text(_CONTENT_NAMESPACE, self._schema.name.encode() + b"\x00" + content)
+            return uuid5_text(_CONTENT_NAMESPACE, self._content_prefix + content)
         canonical = wire.canonical_uuid(given)
         if canonical is None:
             raise RowError("invalid_uuid", f"{str(given)!r:.80} is not a UUID (8-4-4-4-12 hexadecimal digits)")
         return canonical
 
-    def _references(self, references: Mapping[str, Any]) -> bytes:
+    def _references(self, references: Any) -> bytes:
+        if not isinstance(references, Mapping):
+            raise RowError(
+                "invalid_reference",
+                f"references are a mapping of property to uuids, not {type(references).__name__}",
+            )
         return b"".join(self._reference(name, value) for name, value in references.items() if value is not None)
 
-    def _reference(self, name: str, value: Any) -> bytes:
-        known = self._schema.properties.get(property_name(name))
+    def _reference(self, name: Any, value: Any) -> bytes:
+        known = self._schema.properties.get(property_name(name)) if isinstance(name, str) else None
         if known is None or known.data_type != "reference":
-            raise RowError("invalid_reference", f"collection {self._schema.name} has no reference {name!r}")
-        key = wire.delimited(b"\x12", known.name.encode())
+            raise RowError("invalid_reference", f"collection {self._schema.name} has no reference {name!r:.80}")
+        key = delimited(b"\x12", known.name.encode())
         if len(known.targets) == 1 and not isinstance(value, Mapping):
-            return wire.delimited(b"\x12", _uuid_list(name, value) + key)
+            return delimited(b"\x12", _uuid_list(name, value) + key)
         if not isinstance(value, Mapping) or not set(value) <= set(known.targets):
             raise RowError(
                 "invalid_reference", f"reference {name!r} wants a mapping of {_names(known.targets)} to uuids"
             )
         if len(known.targets) == 1:
-            return wire.delimited(b"\x12", _uuid_list(name, value[known.targets[0]]) + key)
+            return delimited(b"\x12", _uuid_list(name, value.get(known.targets[0], ())) + key)
         return b"".join(
-            wire.delimited(b"\x1a", _uuid_list(name, ids) + key + wire.delimited(b"\x1a", target.encode()))
+            delimited(b"\x1a", _uuid_list(name, ids) + key + delimited(b"\x1a", target.encode()))
             for target, ids in value.items()
         )
+
+
+def _new_key(name: str) -> bytes:
+    try:
+        return entry_key(property_name(name))
+    except UnicodeEncodeError:
+        raise RowError("unknown_property", f"{name!r:.80} is no name for a property") from None
+
+
+def _countable(entries: Mapping[bytes, bytes]) -> list[bytes]:
+    """What counts for an id of content: not an empty list, which is left out where the server guesses types."""
+    return [
+        entry
+        for key, entry in entries.items()
+        if not entry.endswith(EMPTY_LIST) or entry != struct_entry(key, EMPTY_LIST)
+    ]
 
 
 def vector_field(name: str, vector: EncodedVector) -> bytes:
     """The field of a ``BatchObject`` that carries one vector."""
     if name == DEFAULT_VECTOR:
-        return wire.delimited(b"\x32", vector.data)
+        return delimited(b"\x32", vector.data)
     kind = proto.VECTOR_MULTI_FP32 if vector.multi else proto.VECTOR_SINGLE_FP32
-    body = wire.delimited(b"\x0a", name.encode()) + wire.delimited(b"\x1a", vector.data)
-    return wire.delimited(b"\xba\x01", body + b"\x20" + bytes([kind]))
+    body = delimited(b"\x0a", name.encode()) + delimited(b"\x1a", vector.data) + b"\x20" + bytes([kind])
+    return delimited(b"\xba\x01", body)
 
 
 def join_request(payloads: Iterable[bytes], consistency_level: int | None = None) -> bytes:
     """The bytes of a ``BatchObjectsRequest``, spliced from encoded objects."""
     parts: list[bytes] = []
     for payload in payloads:
-        parts += (b"\x0a", wire.varint(len(payload)), payload)
+        parts += (b"\x0a", varint(len(payload)), payload)
     if consistency_level is not None:
         parts.append(b"\x10" + bytes([consistency_level]))
     return b"".join(parts)
@@ -267,7 +303,7 @@ def encoded_object(payload: bytes) -> EncodedObject:
 def decode_object(payload: bytes, schema: CollectionSchema | None = None) -> WeaviateObject:
     """The object behind the bytes: integers are ints again where the schema says so, vectors float32."""
     message = proto.BatchObject.FromString(payload)
-    properties = dict(wire.values_of(message.properties.non_ref_properties))
+    properties = dict(values_of(message.properties.non_ref_properties))
     if schema is not None:
         properties = _with_integers(properties, schema.properties)
     return WeaviateObject(
@@ -341,13 +377,17 @@ def _uuid_list(name: str, value: Any) -> bytes:
     if None in texts:
         wrong = ids[texts.index(None)]
         raise RowError("invalid_reference", f"reference {name!r} wants uuids, not {wrong!r:.60}")
-    return b"".join(wire.delimited(b"\x0a", text.encode()) for text in texts if text)
+    return b"".join(delimited(b"\x0a", text.encode()) for text in texts if text)
 
 
 def _refuse_reference(value: Any) -> bytes | None:
     if wire.is_null(value):
         return None
     raise ValueError("references, which are given as WeaviateObject(references=...)")
+
+
+def _vector_label(name: str) -> str:
+    return f"vector {name!r}" if name else "the vector"
 
 
 def _name_of(item: tuple[Any, Any]) -> str:

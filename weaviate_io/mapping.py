@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
 from typing import Any, NamedTuple, Optional, Union
+
+import numpy as np
 
 from weaviate_io import wire
 from weaviate_io.errors import RowError
@@ -64,10 +68,11 @@ class Mapper:
 
     def map(self, row: Any, schema: CollectionSchema, text: bool = False) -> WeaviateObject:
         """The object of a row, or :class:`RowError`. ``text`` reads text fields by the types of the schema."""
-        if type(row) is WeaviateObject:
+        if isinstance(row, WeaviateObject):
             if not isinstance(row.properties, Mapping):
                 raise RowError("invalid_row", f"properties are a mapping, not {type(row.properties).__name__}")
-            return row._replace(collection=schema.name, tenant=row.tenant or self.tenant)
+            tenant = self.tenant if row.tenant is None else row.tenant
+            return row._replace(collection=schema.name, tenant=tenant)
         fields = row if type(row) is dict else wire.as_fields(row)
         if fields is None:
             raise RowError(
@@ -86,8 +91,11 @@ class Mapper:
     def _properties(self, row: Any, fields: Mapping[str, Any], schema: CollectionSchema) -> Mapping[str, Any]:
         chosen = self.properties
         if chosen is None:
-            left_out = self._left_out(schema)
-            return {name: value for name, value in fields.items() if name not in left_out}
+            kept = dict(fields)
+            for name, is_vector in self._own_fields:
+                if is_vector or not _declared(name, schema):
+                    kept.pop(name, None)
+            return kept
         if callable(chosen):
             picked = wire.as_fields(_call("properties", chosen, row))
             if picked is None:
@@ -100,13 +108,13 @@ class Mapper:
             raise RowError("invalid_row", f"the row has none of the fields of properties=; {_has(fields)}")
         return found
 
-    def _left_out(self, schema: CollectionSchema) -> set[Any]:
+    @cached_property
+    def _own_fields(self) -> tuple[tuple[str, bool], ...]:
+        """The fields that are not properties as such, and whether they are vectors."""
         vectors = self.vector_field
-        names: set[Any] = set(vectors.values()) if isinstance(vectors, Mapping) else {vectors}
-        for field in (self.id_field, self.tenant_field):
-            if isinstance(field, str) and not _declared(field, schema):
-                names.add(field)
-        return names
+        names = [(n, True) for n in (vectors.values() if isinstance(vectors, Mapping) else (vectors,))]
+        names += [(self.id_field, False), (self.tenant_field, False)]
+        return tuple((name, is_vector) for name, is_vector in names if isinstance(name, str))
 
     def _uuid(self, row: Any, fields: Mapping[str, Any]) -> Optional[str]:
         if self.id_field is None:
@@ -117,9 +125,15 @@ class Mapper:
         canonical = wire.canonical_uuid(key)
         if canonical is not None:
             return canonical
-        if isinstance(key, bool) or not (isinstance(key, str) or hasattr(key, "__index__")) or key == "":
-            raise RowError("invalid_uuid", f"{key!r:.80} is no id: use a UUID, or text or an integer as a key")
-        return generate_uuid5(key if isinstance(key, str) else key.__index__())
+        try:
+            # The text of a str Enum depends on the version of Python, what it holds does not.
+            if isinstance(key, str) and key:
+                return generate_uuid5(str.__str__(key))
+            if isinstance(key, (int, np.integer)) and not isinstance(key, (bool, np.timedelta64)):
+                return generate_uuid5(int(key))
+        except ValueError:  # lone surrogates, or an integer of more digits than Python prints
+            pass
+        raise RowError("invalid_uuid", f"{_show(key)} is no id: use a UUID, or text or an integer as a key")
 
     def _vector(self, row: Any, fields: Mapping[str, Any]) -> Any:
         wanted = self.vector_field
@@ -142,10 +156,9 @@ class Mapper:
     def _value(self, name: str, reason: str, field: Field, row: Any, fields: Mapping[str, Any]) -> Any:
         if callable(field):
             return _call(f"{name}_field", field, row)
-        try:
+        if field in fields:  # asked first: to look it up would put it into a defaultdict
             return fields[field]
-        except KeyError:
-            raise RowError(reason, f"the row has no field {field!r} ({name}_field=); {_has(fields)}") from None
+        raise RowError(reason, f"the row has no field {field!r} ({name}_field=); {_has(fields)}")
 
 
 class Source(NamedTuple):
@@ -184,10 +197,18 @@ def _label(field: Field) -> str:
 
 
 def _has(fields: Mapping[str, Any]) -> str:
-    return f"it has {', '.join(map(repr, fields))}"
+    return f"it has {', '.join(map(repr, fields)) or 'none'}"
 
 
-def _declared(name: str, schema: CollectionSchema) -> Optional[Property]:
+def _show(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 200:  # Python prints 4,300 digits at most
+        return f"an integer of {value.bit_length()} bits"
+    return f"{value!r:.80}"
+
+
+def _declared(name: Any, schema: CollectionSchema) -> Optional[Property]:
+    if not isinstance(name, str):
+        return None
     return schema.properties.get(name) or schema.properties.get(property_name(name))
 
 
@@ -202,7 +223,7 @@ def _read_vector(name: str, text: Any) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         label = f"vector {name!r}" if name else "the vector"
         raise RowError("invalid_vector", f"{label} expects a JSON list of numbers, not {text!r:.60}") from None
 
@@ -213,21 +234,29 @@ def _read(name: str, text: Any, schema: CollectionSchema) -> Any:
     if known is None or not isinstance(text, str) or known.data_type in _TEXT_TYPES:
         return text
     try:
-        if (
-            known.data_type in _NUMBERS and "_" not in text
-        ):  # Python reads 1_000 as a number, no file means that
-            return _NUMBERS[known.data_type](text)
+        if known.data_type in _NUMBERS:
+            return _read_number(text, known.data_type)
         if known.data_type == "boolean":
             return _BOOLEANS[text.strip().lower()]
         return json.loads(text)
-    except (ValueError, KeyError):
+    except (ArithmeticError, KeyError, RecursionError, ValueError):
         kind = _TEXT_KINDS.get(known.data_type, f"{known.data_type} as JSON")
         raise RowError(
             "invalid_property", f"property {name!r} of {schema.name} expects {kind}, not {text!r:.60}"
         ) from None
 
 
+def _read_number(text: str, data_type: str) -> Any:
+    """An integer as an int and what is more as a Decimal or float, so that no digit is lost on the way."""
+    if "_" in text:  # Python reads 1_000 as a number, no file means that
+        raise ValueError
+    try:
+        return int(text)
+    except ValueError:
+        return float(text) if data_type == "number" else Decimal(text)
+
+
 _TEXT_TYPES = ("text", "string", "date", "uuid", "blob", "blobHash", "phoneNumber")
-_NUMBERS: dict[str, Callable[[str], Any]] = {"int": int, "number": float}
+_NUMBERS = ("int", "number")
 _TEXT_KINDS = {"int": "an integer", "number": "a number", "boolean": "true or false"}
 _BOOLEANS = {"true": True, "false": False}

@@ -96,7 +96,7 @@ def generate_uuid5(identifier: Any, namespace: Any = "") -> str:
     >>> generate_uuid5("abc")
     '6cb8e707-0fc5-5f55-88d4-d4fed43e64a8'
     """
-    name = f"{namespace}{identifier}".encode()
+    name = (str(namespace) + str(identifier)).encode()  # format() differs from str() for some types
     return uuid5_text(_uuid.NAMESPACE_DNS.bytes, name)
 
 

@@ -17,7 +17,7 @@ DEFAULT_VECTOR = ""
 TENANT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What the server accepts as the name of a tenant."""
 
-_COLLECTION_NAME = re.compile(r"[A-Z][_0-9A-Za-z]{0,254}")
+_COLLECTION_NAME = re.compile(r"[A-Za-z][_0-9A-Za-z]{0,254}")
 
 
 def collection_name(name: Any) -> str:
@@ -26,17 +26,18 @@ def collection_name(name: Any) -> str:
     >>> collection_name("article")
     'Article'
     """
-    canonical = name[:1].upper() + name[1:] if isinstance(name, str) else name
-    if not isinstance(canonical, str) or not _COLLECTION_NAME.fullmatch(canonical):
+    if not isinstance(name, str) or not _COLLECTION_NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} is not a collection name: use a capital letter, then letters, digits or '_', 255 at most"
+            f"{name!r:.80} is not a collection name: use a capital letter, then letters, digits or '_', "
+            "255 at most"
         )
-    return canonical
+    return name[:1].upper() + name[1:]
 
 
 def property_name(name: str) -> str:
     """The name as the server keeps it: first letter in lower case."""
-    return name[:1].lower() + name[1:]
+    first = name[:1]
+    return first.lower() + name[1:] if first.isascii() else name
 
 
 @dataclass(frozen=True)

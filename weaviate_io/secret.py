@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from weaviate_io.errors import WeaviateError
 
@@ -35,21 +36,31 @@ class Secret:
                 "a literal secret becomes part of the job; give 'env:NAME', a function or a beam.Secret instead",
                 stacklevel=4,
             )
+        if source == _ENVIRONMENT:
+            raise ValueError("'env:' names no variable; write it as 'env:NAME'")
         self._source: str | Callable[[], Any] | Any = source
+        # Copies of one function or beam.Secret, which each unpickling makes, are equal by this.
+        self._identity = uuid4().hex
 
     def resolve(self) -> str:
-        """The secret itself; on the worker only."""
+        """The secret itself, without white space around it; on the worker only."""
         source = self._source
         if isinstance(source, str):
-            return _from_environment(source) if source.startswith(_ENVIRONMENT) else source
+            return (_from_environment(source) if source.startswith(_ENVIRONMENT) else source).strip()
         value = source.get_secret_bytes() if hasattr(source, "get_secret_bytes") else source()
-        return value.decode() if isinstance(value, bytes) else str(value)
+        text = value.decode() if isinstance(value, bytes) else value
+        if not isinstance(text, str) or not text.strip():
+            found = "nothing" if not text else f"a {type(text).__name__}"
+            raise WeaviateError(f"the source of a secret gave {found}; it has to give text or bytes")
+        return text.strip()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._source == other._source
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return self._identity == other._identity or bool(self._source == other._source)
 
     def __hash__(self) -> int:
-        return hash(self._source) if isinstance(self._source, str) else id(type(self._source))
+        return hash(self._source) if isinstance(self._source, str) else hash(Secret)
 
     def __repr__(self) -> str:
         source = self._source

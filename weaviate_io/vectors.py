@@ -1,12 +1,11 @@
 """Vectors of any common form to the bytes that Weaviate stores: little-endian float32.
 
-A vector is checked as a whole, never float by float: numpy tells by one product whether every component is
-finite. float64 is rounded to float32, which is what the server keeps; what overflows float32 is refused.
+A vector is checked as a whole, never float by float: numpy tells at once whether every component is finite.
+float64 is rounded to float32, which is what the server keeps; what overflows float32 is refused.
 """
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Sequence
 from struct import Struct
@@ -16,7 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _FLOAT32 = np.dtype("<f4")
-_MAX_MULTI_DIMENSIONS = 65535  # the wire has an unsigned 16-bit number for it
+_NO_NUMBERS = (bool, np.timedelta64)  # though they are subclasses of int and numpy's integer
+_MAX_DIMENSIONS = 65535  # the server's storage and the wire of multi-vectors have 16 bits for it
+_REAL = (int, float, np.integer, np.floating)
+_EMPTY = "a vector has at least one number; leave it out to write the object without it"
+_THREE = "a multi-vector has two dimensions, not three or more"
+_OVERFLOW = "a number is too large for float32, which the server stores"
 _packers: dict[int, Any] = {}
 
 
@@ -38,19 +42,11 @@ def encode_vector(value: Any) -> EncodedVector:
     >>> encode_vector([[1, 2], [3, 4]]).data.hex()
     '02000000803f000000400000404000008040'
     """
-    if type(value) is np.ndarray:
-        return _from_array(value)
     if isinstance(value, (list, tuple)):
-        if value and not isinstance(value[0], (int, float, np.generic)):
-            return _from_rows(value)
-        return _single(_pack(value))
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return _single(_whole_floats(bytes(value)))
-    if isinstance(value, array):
-        return _from_array(np.frombuffer(value, dtype=value.typecode))
-    if hasattr(value, "__array__") and not isinstance(value, np.generic):
-        return _from_array(np.asarray(value))
-    raise ValueError(f"a vector is a list of numbers, a numpy array or bytes of float32, not {_kind(value)}")
+        if not value:
+            raise ValueError(_EMPTY)
+        return _from_rows(value) if _is_row(value[0]) else _from_numbers(value)
+    return _from_one(value)
 
 
 def nudge(data: bytes, multi: bool) -> bytes:
@@ -74,34 +70,88 @@ def decode_vector(data: bytes, multi: bool = False) -> np.ndarray:
     return np.frombuffer(data, dtype=_FLOAT32, offset=2).reshape(-1, dimensions)
 
 
+def _from_one(value: Any) -> EncodedVector:
+    """A vector that is one object, not a Python list."""
+    if type(value) is np.ndarray:
+        return _from_array(value)
+    if isinstance(value, (bytes, bytearray)) or (isinstance(value, memoryview) and value.format in "Bbc"):
+        return _from_bytes(bytes(value))
+    if isinstance(value, (array, memoryview)) or (
+        hasattr(value, "__array__") and not isinstance(value, (np.generic, type))
+    ):
+        return _from_array(_as_array(value))
+    raise ValueError(f"a vector is a list of numbers, a numpy array or bytes of float32, not {_show(value)}")
+
+
 def _from_array(values: np.ndarray) -> EncodedVector:
-    if values.dtype.kind not in "fiu":
-        if values.dtype.kind == "O":
-            return encode_vector(values.tolist())
+    kind = values.dtype.kind
+    if kind == "O":
+        return encode_vector(values.tolist())
+    if kind not in "fiu":
         raise ValueError(f"a vector holds numbers, not {values.dtype}")
+    if values.dtype != _FLOAT32:
+        with np.errstate(over="ignore"):
+            values = values.astype(_FLOAT32)
+    if values.ndim == 1:
+        return _single(values, values.tobytes())
     if values.ndim == 2:
-        rows, dimensions = values.shape
-        if not rows or not dimensions:
-            raise ValueError("a multi-vector holds no numbers; leave it out to write the object without it")
-        return _multi(_float32(values), dimensions)
-    if values.ndim != 1:
-        raise ValueError(f"a vector has one dimension (two for a multi-vector), not {values.ndim}")
-    return _single(_float32(values))
+        return _multi(values, values.tobytes())
+    raise ValueError(f"a vector has one dimension (two for a multi-vector), not {values.ndim}")
+
+
+def _from_numbers(numbers: Sequence[Any]) -> EncodedVector:
+    data = _pack(numbers)
+    values = np.frombuffer(data, _FLOAT32)
+    # Packing takes True for 1.0. To look at the type of every number takes as long as to pack them.
+    if type(numbers[0]) is not float or ((values == 0) | (values == 1)).any():
+        _check_types(numbers)
+    return _single(values, data)
+
+
+def _from_bytes(data: bytes) -> EncodedVector:
+    if len(data) % 4:
+        raise ValueError(f"{len(data)} bytes are no whole number of float32 values")
+    return _single(np.frombuffer(data, _FLOAT32), data)
 
 
 def _from_rows(rows: Sequence[Any]) -> EncodedVector:
-    encoded = [encode_vector(row) for row in rows]
-    lengths = {row.dimensions for row in encoded}
-    if len(lengths) > 1 or any(row.multi for row in encoded):
-        raise ValueError(f"the rows of a multi-vector are of one length, not {sorted(lengths)}")
-    return _multi(b"".join(row.data for row in encoded), lengths.pop())
+    encoded = []
+    try:
+        for row in rows:
+            encoded.append(_row(row))
+    except ValueError as error:
+        raise ValueError(f"in row {len(encoded)}: {error}") from None
+    lengths = sorted({row.dimensions for row in encoded})
+    if len(lengths) > 1:
+        raise ValueError(
+            f"the rows of a multi-vector are of one length, not of {' and '.join(map(str, lengths))}"
+        )
+    data = b"".join(row.data for row in encoded)
+    return _multi(np.frombuffer(data, _FLOAT32).reshape(len(rows), -1), data)
 
 
-def _float32(values: np.ndarray) -> bytes:
-    if values.dtype == _FLOAT32:
-        return values.tobytes()
-    with np.errstate(over="ignore"):
-        return values.astype(_FLOAT32).tobytes()
+def _row(row: Any) -> EncodedVector:
+    if isinstance(row, (list, tuple)) and row and _is_row(row[0]):  # not encoded, however deep it is
+        raise ValueError(_THREE)
+    encoded = encode_vector(row)
+    if encoded.multi:
+        raise ValueError(_THREE)
+    return encoded
+
+
+def _is_row(item: Any) -> bool:
+    return isinstance(item, (list, tuple, bytes, bytearray, memoryview, array)) or (
+        hasattr(item, "__array__") and not isinstance(item, np.generic)
+    )
+
+
+def _as_array(value: Any) -> np.ndarray:
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError("a vector has no masked components")
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever a foreign __array__ raises
+        raise ValueError(f"a {type(value).__name__} that is no array: {error}") from None
 
 
 def _pack(values: Sequence[Any]) -> bytes:
@@ -112,41 +162,46 @@ def _pack(values: Sequence[Any]) -> bytes:
     try:
         return packer(*values)
     except OverflowError:
-        raise ValueError("a number is too large for float32, which the server stores") from None
+        raise ValueError(_OVERFLOW) from None
     except StructError:
-        wrong = next((v for v in values if not isinstance(v, (int, float, np.number))), None)
-        raise ValueError(f"a vector holds numbers, not {_kind(wrong)}") from None
+        _check_types(values)
+        raise ValueError(_OVERFLOW) from None
 
 
-def _whole_floats(data: bytes) -> bytes:
-    if len(data) % 4:
-        raise ValueError(f"{len(data)} bytes are no whole number of float32 values")
-    return data
+def _check_types(values: Sequence[Any]) -> None:
+    for kind in set(map(type, values)):
+        if not issubclass(kind, _REAL) or issubclass(kind, _NO_NUMBERS):
+            wrong = next(v for v in values if type(v) is kind)
+            raise ValueError(f"a vector holds numbers, not {_show(wrong)}")
 
 
-def _single(data: bytes) -> EncodedVector:
+def _single(values: np.ndarray, data: bytes) -> EncodedVector:
     if not data:
-        raise ValueError("the vector is empty; leave it out to write the object without it")
-    _check_finite(data)
-    return EncodedVector(data, len(data) // 4)
+        raise ValueError(_EMPTY)
+    _check_finite(values)
+    return EncodedVector(data, _dimensions(len(values)))
 
 
-def _multi(data: bytes, dimensions: int) -> EncodedVector:
-    if dimensions > _MAX_MULTI_DIMENSIONS:
-        raise ValueError(
-            f"{dimensions} dimensions are more than a multi-vector can have ({_MAX_MULTI_DIMENSIONS})"
-        )
-    _check_finite(data)
+def _multi(values: np.ndarray, data: bytes) -> EncodedVector:
+    if not data:
+        raise ValueError(_EMPTY)
+    dimensions = _dimensions(values.shape[1])
+    _check_finite(values.reshape(-1))
     return EncodedVector(dimensions.to_bytes(2, "little") + data, dimensions, True)
 
 
-def _check_finite(data: bytes) -> None:
-    values = np.frombuffer(data, dtype=_FLOAT32)
-    # The product of large finite vectors overflows too, hence the second, exact look.
-    if not math.isfinite(values.dot(values)) and not np.isfinite(values).all():
-        place = int(np.argmin(np.isfinite(values)))
+def _dimensions(count: int) -> int:
+    if count > _MAX_DIMENSIONS:
+        raise ValueError(f"{count} dimensions are more than the server can keep ({_MAX_DIMENSIONS})")
+    return count
+
+
+def _check_finite(values: np.ndarray) -> None:
+    finite = np.isfinite(values)
+    if np.count_nonzero(finite) != len(finite):
+        place = int(np.argmin(finite))
         raise ValueError(f"component {place} is NaN, infinite or too large for float32")
 
 
-def _kind(value: Any) -> str:
+def _show(value: Any) -> str:
     return "None" if value is None else f"{type(value).__name__} {value!r:.40}"

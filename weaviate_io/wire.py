@@ -1,9 +1,8 @@
-"""The protobuf wire format of property values, written by hand: a function per data type.
+"""Property values to the bytes of a ``google.protobuf.Value``: a function per data type.
 
-Each function takes a Python value and returns the bytes of a ``google.protobuf.Value``, ``None`` where the
-property is to stay unset, or raises ``ValueError`` saying what the value should have been. The functions are
-chosen once per property of a schema, so that nothing asks for types again object by object. Property tests
-hold them against the generated message classes.
+Each function takes a Python value and returns bytes, ``None`` where the property is to stay unset, or raises
+``ValueError`` saying what the value should have been. The functions are chosen once per property of a schema,
+so that nothing asks for types again object by object.
 
 Every conversion is exact or refused. The server keeps all numbers as float64.
 """
@@ -16,80 +15,81 @@ import math
 import re
 import uuid
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import date, datetime, time, timezone, tzinfo
+from datetime import date, tzinfo
 from decimal import Decimal
-from struct import Struct
 from typing import Any, Optional
 
 import numpy as np
+from apache_beam.utils.timestamp import Timestamp
+
+from weaviate_io.dates import rfc3339
+from weaviate_io.framing import (
+    FALSE,
+    TRUE,
+    entry_key,
+    list_value,
+    number_value,
+    string_value,
+    struct_entry,
+    struct_value,
+)
 
 ValueEncoder = Callable[[Any], Optional[bytes]]
 
 _MAX_EXACT_INT = 2**53
-_double = Struct("<d").pack
-_TRUE, _FALSE = b"\x20\x01", b"\x20\x00"
-_NULL = b"\x08\x00"
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-
-def _long_varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-_SHORT = 1 << 14
-_VARINTS = [_long_varint(n) for n in range(_SHORT)]
-
-
-def varint(number: int) -> bytes:
-    """A length or tag in protobuf's base-128 form.
-
-    >>> varint(300).hex()
-    'ac02'
-    """
-    return _VARINTS[number] if number < _SHORT else _long_varint(number)
-
-
-def delimited(tag: bytes, payload: bytes) -> bytes:
-    """A length-delimited field: tag, length, payload."""
-    return tag + varint(len(payload)) + payload
+_EXACT_INT = "an integer within 2^53, which is what the server can keep exactly"
+_NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # though they are subclasses of int and numpy's integer
+_is_canonical_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+_PHONE_FIELDS = {"input", "defaultCountry", "default_country"}
+_PHONE_MADE = {"countryCode", "internationalFormatted", "national", "nationalFormatted", "valid"}
 
 
 def is_null(value: Any) -> bool:
     """Whether the value means "nothing": None, pandas' NA and NaT, numpy's NaT."""
     if value is None:
         return True
-    if isinstance(value, np.datetime64):
+    if isinstance(value, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(value))
     # pandas is no dependency; its two singletons are known by the names of their types.
     return type(value).__name__ in ("NAType", "NaTType")
 
 
 def canonical_uuid(value: Any) -> str | None:
-    """The canonical text of a UUID in canonical form of any case or a :class:`uuid.UUID`; else None."""
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    if isinstance(value, str) and len(value) == 36:
+    """The canonical text of a UUID in canonical form of any case or a :class:`uuid.UUID`; else None.
+
+    >>> canonical_uuid("6CB8E707-0FC5-5F55-88D4-D4FED43E64A8")
+    '6cb8e707-0fc5-5f55-88d4-d4fed43e64a8'
+    """
+    if isinstance(value, str):
+        if _is_canonical_uuid(value):
+            return str.__str__(value)
         lower = value.lower()
-        if _UUID.fullmatch(lower):
-            return lower
+        return lower if _is_canonical_uuid(lower) else None
+    return str(value) if isinstance(value, uuid.UUID) else None
+
+
+def as_fields(value: Any) -> Mapping[Any, Any] | None:
+    """A mapping, named tuple, beam.Row or dataclass as a mapping; None for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, type):
+        return None
+    for method in ("_asdict", "as_dict"):
+        if hasattr(value, method):
+            return dict(getattr(value, method)())
+    if is_dataclass(value):
+        return {f.name: getattr(value, f.name) for f in fields(value)}
     return None
 
 
 def encode_text(value: Any) -> bytes | None:
     if isinstance(value, str):
         try:
-            return delimited(b"\x1a", value.encode())
+            return string_value(value.encode())
         except UnicodeEncodeError as error:
-            place = error.start
-            raise ValueError(f"valid Unicode text; character {place} is a lone surrogate") from None
+            raise ValueError(f"valid Unicode text; character {error.start} is a lone surrogate") from None
     return _null_or_refuse(value, "text")
 
 
@@ -99,8 +99,8 @@ def encode_int(value: Any) -> bytes | None:
         if value is None:
             return None
     if not -_MAX_EXACT_INT <= value <= _MAX_EXACT_INT:
-        raise ValueError(f"an integer within 2^53, which is what the server can keep exactly, not {value}")
-    return b"\x11" + _double(value)
+        return _refuse(value, _EXACT_INT)
+    return number_value(value)
 
 
 def encode_number(value: Any) -> bytes | None:
@@ -109,30 +109,30 @@ def encode_number(value: Any) -> bytes | None:
         if value is None:
             return None
     if not math.isfinite(value):
-        raise ValueError(f"a finite number, not {value}")
-    return b"\x11" + _double(value)
+        return _refuse(value, "a finite number")
+    return number_value(value)
 
 
 def encode_boolean(value: Any) -> bytes | None:
     if value is True:
-        return _TRUE
+        return TRUE
     if value is False:
-        return _FALSE
+        return FALSE
     if isinstance(value, np.bool_):
-        return _TRUE if value else _FALSE
+        return TRUE if value else FALSE
     return _null_or_refuse(value, "true or false")
 
 
 def encode_uuid(value: Any) -> bytes | None:
     text = canonical_uuid(value)
     if text is None:
-        return _null_or_refuse(value, "a UUID")
-    return delimited(b"\x1a", text.encode())
+        return _null_or_refuse(value, "a UUID (8-4-4-4-12 hexadecimal digits)")
+    return string_value(text.encode())
 
 
 def encode_blob(value: Any) -> bytes | None:
     if isinstance(value, (bytes, bytearray, memoryview)):
-        data = base64.b64encode(value)
+        data = base64.b64encode(bytes(value))
     elif isinstance(value, str):
         data = value.encode("ascii", "replace")
         try:
@@ -143,7 +143,7 @@ def encode_blob(value: Any) -> bytes | None:
         return _null_or_refuse(value, "bytes or base64 text")
     if not data:
         raise ValueError("at least one byte; the server refuses an empty blob")
-    return delimited(b"\x1a", data)
+    return string_value(data)
 
 
 def encode_geo(value: Any) -> bytes | None:
@@ -151,27 +151,35 @@ def encode_geo(value: Any) -> bytes | None:
         return None
     place = as_fields(value)
     if place is None or set(place) != {"latitude", "longitude"}:
-        raise ValueError(f"latitude and longitude, not {_show(value)}")
-    out = []
+        return _refuse(value, "latitude and longitude")
+    entries = []
     for name, limit in (("latitude", 90), ("longitude", 180)):
         number = _exact_float(place[name])
         if number is None or not -limit <= number <= limit:
-            raise ValueError(f"a {name} between -{limit} and {limit}, not {_show(place[name])}")
-        out.append(struct_entry(entry_key(name), b"\x11" + _double(number)))
-    return delimited(b"\x2a", b"".join(out))
+            return _refuse(place[name], f"a {name} between -{limit} and {limit}")
+        entries.append(struct_entry(entry_key(name), number_value(number)))
+    return struct_value(entries)
 
 
 def encode_phone(value: Any) -> bytes | None:
+    """A number as text, or its input and defaultCountry. What the server makes of these itself is left out."""
     if is_null(value):
         return None
     number = {"input": value} if isinstance(value, str) else as_fields(value)
-    if number is None or "input" not in number:
-        raise ValueError(f"a phone number as text, or its input and defaultCountry, not {_show(value)}")
+    if number is None or "input" not in number or not set(number) <= _PHONE_FIELDS | _PHONE_MADE:
+        return _refuse(value, "a phone number as text, or its input and defaultCountry")
     country = number.get("defaultCountry", number.get("default_country"))
-    entries = [struct_entry(entry_key("input"), _text(number["input"]))]
-    if country is not None:
-        entries.append(struct_entry(entry_key("defaultCountry"), _text(country)))
-    return delimited(b"\x2a", b"".join(entries))
+    parts = (
+        {"input": number["input"]}
+        if is_null(country)
+        else {"defaultCountry": country, "input": number["input"]}
+    )
+    entries = []
+    for name, part in parts.items():
+        if not isinstance(part, str):
+            return _refuse(part, f"text as the {name} of a phone number")
+        entries.append(struct_entry(entry_key(name), encode_text(part) or b""))
+    return struct_value(entries)
 
 
 def date_encoder(zone: tzinfo | None) -> ValueEncoder:
@@ -180,11 +188,8 @@ def date_encoder(zone: tzinfo | None) -> ValueEncoder:
     def encode(value: Any) -> bytes | None:
         if is_null(value):
             return None
-        if isinstance(value, str):
-            if not _RFC3339.fullmatch(value):
-                raise ValueError(f"an RFC 3339 time with its zone (2024-05-01T12:00:00Z), not {value!r:.60}")
-            return delimited(b"\x1a", value.encode())
-        return delimited(b"\x1a", _rfc3339(value, zone).encode())
+        text = rfc3339(value, zone)
+        return _refuse(value, "a date") if text is None else string_value(text.encode())
 
     return encode
 
@@ -193,17 +198,19 @@ def list_encoder(element: ValueEncoder, kind: str) -> ValueEncoder:
     """A list of one type, from a list, tuple, array or numpy array of one dimension."""
 
     def encode(value: Any) -> bytes | None:
-        if isinstance(value, (np.ndarray, array)):
-            value = value.tolist()
-        elif not isinstance(value, (list, tuple)):
+        items = _items(value)
+        if items is None:
             return _null_or_refuse(value, f"a list ({kind})")
-        parts = []
-        for place, item in enumerate(value):
-            encoded = element(item)
-            if encoded is None:
-                raise ValueError(f"a list without nulls; item {place} is null")
-            parts.append(delimited(b"\x0a", encoded))
-        return delimited(b"\x32", b"".join(parts))
+        encoded: list[bytes] = []
+        try:
+            for item in items:
+                part = element(item)
+                if part is None:
+                    raise ValueError("a value; lists have no nulls")
+                encoded.append(part)
+        except ValueError as error:
+            raise ValueError(f"in item {len(encoded)}: {error}") from None
+        return list_value(encoded)
 
     return encode
 
@@ -217,20 +224,21 @@ def struct_encoder(nested: Mapping[str, ValueEncoder], drop_unknown: bool) -> Va
             return None
         members = as_fields(value)
         if members is None:
-            raise ValueError(f"an object, not {_show(value)}")
+            return _refuse(value, "an object")
         entries = []
         for name in sorted(members, key=str):
             if name not in nested:
                 if drop_unknown:
                     continue
-                raise ValueError(f"no nested property {name!r} (it has {', '.join(nested) or 'none'})")
+                has = ", ".join(map(repr, nested)) or "none"
+                raise ValueError(f"an object without {name!r}: no such nested property (it has {has})")
             try:
                 encoded = nested[name](members[name])
             except ValueError as error:
                 raise ValueError(f"in {name!r}: {error}") from None
             if encoded is not None:
                 entries.append(struct_entry(keys[name], encoded))
-        return delimited(b"\x2a", b"".join(entries))
+        return struct_value(entries)
 
     return encode
 
@@ -242,29 +250,29 @@ def guessing_encoder(zone: tzinfo | None) -> ValueEncoder:
     def encode(value: Any) -> bytes | None:
         if is_null(value):
             return None
-        if isinstance(value, str):
-            return encode_text(value)
-        if isinstance(value, (bool, np.bool_)):
-            return encode_boolean(value)
-        if isinstance(value, (int, np.integer)):
-            return encode_int(value)
-        if isinstance(value, (float, np.floating, Decimal)):
-            return encode_number(value)
-        if isinstance(value, uuid.UUID):
-            return encode_uuid(value)
-        if isinstance(value, (date, np.datetime64)):
-            return encode_date(value)
-        if isinstance(value, (bytes, bytearray, memoryview)):
-            return encode_blob(value)
-        if isinstance(value, (list, tuple, np.ndarray, array)):
-            # The server types an empty list of an unknown property as text[], for good.
-            return encode_list(value) if len(value) else None
+        for types, encoder in by_type:
+            if isinstance(value, types):
+                return encoder(value)
         members = as_fields(value)
-        if members is None:
-            raise ValueError(f"a value that has a Weaviate type, not {_show(value)}")
-        return struct_encoder(dict.fromkeys(members, encode), False)(value)
+        if members is not None:
+            _check_names(members)
+            return struct_encoder(dict.fromkeys(members, encode), False)(value)
+        items = _items(value)
+        if items is None:
+            return _refuse(value, "a value that has a Weaviate type")
+        # The server types an empty list of an unknown property as text[], for good.
+        return encode_list(value) if len(items) else None
 
     encode_list = list_encoder(encode, "of one type")
+    by_type: tuple[tuple[Any, ValueEncoder], ...] = (
+        (str, encode_text),
+        ((bool, np.bool_), encode_boolean),
+        ((int, np.integer), encode_int),
+        ((float, np.floating, Decimal), encode_number),
+        (uuid.UUID, encode_uuid),
+        ((date, np.datetime64, Timestamp), encode_date),
+        ((bytes, bytearray, memoryview), encode_blob),
+    )
     return encode
 
 
@@ -283,94 +291,59 @@ SCALARS: dict[str, ValueEncoder] = {
 """Encoders of the data types that need no more than the value."""
 
 
-def entry_key(name: str) -> bytes:
-    """The key half of an entry of ``Struct.fields``, up to the length of its value."""
-    return delimited(b"\x0a", name.encode()) + b"\x12"
-
-
-def struct_entry(key: bytes, value: bytes) -> bytes:
-    """One entry of ``Struct.fields`` from ``entry_key`` and an encoded value."""
-    return delimited(b"\x0a", key + varint(len(value)) + value)
-
-
-def as_fields(value: Any) -> Mapping[str, Any] | None:
-    """A mapping, named tuple, beam.Row or dataclass as a mapping; None for anything else."""
-    if isinstance(value, Mapping):
+def _items(value: Any) -> Sequence[Any] | None:
+    if isinstance(value, (list, tuple)):
         return value
-    for method in ("_asdict", "as_dict"):
-        if hasattr(value, method):
-            return dict(getattr(value, method)())
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: getattr(value, f.name) for f in fields(value)}
-    return None
+    if isinstance(value, np.ndarray):
+        if value.ndim != 1:
+            raise ValueError(f"a list, not a numpy array of {value.ndim} dimensions")
+        # tolist() would make bare integers of times in nanoseconds.
+        return list(value) if value.dtype.kind in "mM" else value.tolist()
+    return value.tolist() if isinstance(value, array) else None
+
+
+def _check_names(members: Mapping[Any, Any]) -> None:
+    for name in members:
+        if not isinstance(name, str):
+            raise ValueError(f"an object whose members are named by text, not {_show(name)}")
+        encode_text(name)
 
 
 def _integral(value: Any) -> int | None:
-    if isinstance(value, np.integer):
+    if isinstance(value, _NO_NUMBERS):
+        return _null_or_refuse(value, "an integer")
+    if isinstance(value, (int, np.integer)):
         return int(value)
-    if isinstance(value, (bool, np.bool_)):
-        return _refuse(value, "an integer")
-    if isinstance(value, (int, float, np.floating, Decimal)):
-        if not math.isfinite(value) or value != int(value):
+    if isinstance(value, (float, np.floating, Decimal)):
+        if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
             return _refuse(value, "an integer")
-        return int(value)
+        if (
+            not -_MAX_EXACT_INT <= value <= _MAX_EXACT_INT
+        ):  # before int(): no memory holds that of Decimal("1e999999999")
+            return _refuse(value, _EXACT_INT)
+        return int(value) if value == int(value) else _refuse(value, "an integer")
     return _null_or_refuse(value, "an integer")
 
 
 def _exact_float(value: Any) -> float | None:
+    if isinstance(value, _NO_NUMBERS):
+        return _null_or_refuse(value, "a number")
     if isinstance(value, (float, np.floating)):
-        return float(value)
-    if isinstance(value, (bool, np.bool_)):
-        return _refuse(value, "a number")
+        number = float(value)
+        if number != value and value == value:  # numpy's longdouble is wider
+            return _refuse(value, "a number that float64 can keep exactly")
+        return number
     if isinstance(value, (int, np.integer)):
         exact = int(value)
-        if abs(exact) > _MAX_EXACT_INT:
-            raise ValueError(f"a number that float64 can keep exactly (integers within 2^53), not {exact}")
+        if not -_MAX_EXACT_INT <= exact <= _MAX_EXACT_INT:
+            return _refuse(exact, "a number that float64 can keep exactly (integers within 2^53)")
         return float(exact)
     if isinstance(value, Decimal):
         number = float(value)
         if math.isfinite(number) and Decimal(repr(number)) != value:
-            raise ValueError(f"a number that float64 can keep exactly, not {value}")
+            return _refuse(value, "a number that float64 can keep exactly")
         return number
     return _null_or_refuse(value, "a number")
-
-
-def _rfc3339(value: Any, zone: tzinfo | None) -> str:
-    if isinstance(value, np.datetime64):
-        if zone is None:
-            raise ValueError(_NAIVE.format(value))
-        return _numpy_rfc3339(value, zone)
-    if not isinstance(value, date):
-        return _refuse(value, "a date")
-    if not isinstance(value, datetime):
-        value = datetime.combine(value, time())
-    offset = value.utcoffset()
-    if offset is None:
-        if zone is None:
-            raise ValueError(_NAIVE.format(value))
-        value = value.replace(tzinfo=zone)
-        offset = value.utcoffset()
-    if offset.total_seconds() % 60:  # RFC 3339 has no seconds in offsets
-        value = value.astimezone(timezone.utc)
-    return value.isoformat()
-
-
-_NAIVE = "a date with a time zone; {} has none (set timezone= to say which is meant)"
-
-
-def _numpy_rfc3339(value: np.datetime64, zone: tzinfo) -> str:
-    whole = value.astype("datetime64[s]")
-    nanoseconds = int((value.astype("datetime64[ns]") - whole.astype("datetime64[ns]")).astype(int))
-    text = whole.astype(datetime).replace(tzinfo=zone)
-    moment = _rfc3339(text, zone)
-    return f"{moment[:19]}.{nanoseconds:09d}{moment[19:]}" if nanoseconds else moment
-
-
-def _text(value: Any) -> bytes:
-    encoded = encode_text(value)
-    if encoded is None:
-        raise ValueError("text, not null")
-    return encoded
 
 
 def _null_or_refuse(value: Any, expected: str) -> Any:
@@ -382,20 +355,7 @@ def _refuse(value: Any, expected: str) -> Any:
 
 
 def _show(value: Any) -> str:
-    return f"{type(value).__name__} {value!r:.60}"
-
-
-def values_of(struct: Any) -> Iterator[tuple[str, Any]]:
-    """Names and plain Python values of a decoded ``Struct``, numbers as float."""
-    for name, value in struct.fields.items():
-        yield name, plain(value)
-
-
-def plain(value: Any) -> Any:
-    """The Python value of a decoded ``google.protobuf.Value``."""
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return dict(values_of(value.struct_value))
-    if kind == "list_value":
-        return [plain(item) for item in value.list_value.values]
-    return None if kind == "null_value" else getattr(value, kind)
+    if isinstance(value, int) and value.bit_length() > 200:  # Python prints 4,300 digits at most
+        return f"{type(value).__name__} of {value.bit_length()} bits"
+    missing = "; give None for a missing value" if isinstance(value, float) and math.isnan(value) else ""
+    return f"{type(value).__name__} {value!r:.60}{missing}"

@@ -1,0 +1,55 @@
+"""Figures against their goals: printed, kept as JSON, and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+_RESULTS = Path(__file__).parent / "results"
+_PACKAGES = ("apache-beam", "grpcio", "numpy", "protobuf", "pyarrow", "weaviate-client")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure and the most it may be."""
+
+    name: str
+    value: float
+    unit: str
+    goal: float
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.goal
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} {self.value:.3g} {self.unit} goal <= {self.goal:g} {'met' if self.met else 'missed'}"
+        )
+
+
+def report(benchmark: str, figures: list[Figure], measured: dict[str, Any]) -> int:
+    """Print the figures, keep everything that was measured, and return the exit code."""
+    _RESULTS.mkdir(exist_ok=True)
+    result = {
+        "benchmark": benchmark,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": {
+            "cpus": os.cpu_count(),
+            "architecture": platform.machine(),
+            "python": platform.python_version(),
+        },
+        "packages": {name: version(name) for name in _PACKAGES},
+        "measured": measured,
+        "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
+    }
+    (_RESULTS / f"{benchmark}.json").write_text(json.dumps(result, indent=2) + "\n")
+    for figure in figures:
+        print(figure)
+    return 0 if all(figure.met for figure in figures) else 1
