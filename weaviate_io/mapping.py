@@ -92,9 +92,8 @@ class Mapper:
         chosen = self.properties
         if chosen is None:
             kept = dict(fields)
-            for name, is_vector in self._own_fields:
-                if is_vector or not _declared(name, schema):
-                    kept.pop(name, None)
+            for name in self._left_out(schema):
+                kept.pop(name, None)
             return kept
         if callable(chosen):
             picked = wire.as_fields(_call("properties", chosen, row))
@@ -108,13 +107,22 @@ class Mapper:
             raise RowError("invalid_row", f"the row has none of the fields of properties=; {_has(fields)}")
         return found
 
+    def _left_out(self, schema: CollectionSchema) -> list[str]:
+        """The fields that are no properties: the vectors, and id and tenant where the schema has no such ones."""
+        if self._last_left_out.get("schema") is not schema:
+            vectors = self.vector_field
+            names = list(vectors.values()) if isinstance(vectors, Mapping) else [vectors]
+            names += [
+                f for f in (self.id_field, self.tenant_field) if isinstance(f, str) and not _declared(f, schema)
+            ]
+            names = [name for name in names if isinstance(name, str)]
+            self._last_left_out.update(schema=schema, names=names)
+        return self._last_left_out["names"]
+
     @cached_property
-    def _own_fields(self) -> tuple[tuple[str, bool], ...]:
-        """The fields that are not properties as such, and whether they are vectors."""
-        vectors = self.vector_field
-        names = [(n, True) for n in (vectors.values() if isinstance(vectors, Mapping) else (vectors,))]
-        names += [(self.id_field, False), (self.tenant_field, False)]
-        return tuple((name, is_vector) for name, is_vector in names if isinstance(name, str))
+    def _last_left_out(self) -> dict[str, Any]:
+        """The answer for the schema that was asked last; most writes have one."""
+        return {}
 
     def _uuid(self, row: Any, fields: Mapping[str, Any]) -> Optional[str]:
         if self.id_field is None:

@@ -42,6 +42,8 @@ def encode_vector(value: Any) -> EncodedVector:
     >>> encode_vector([[1, 2], [3, 4]]).data.hex()
     '02000000803f000000400000404000008040'
     """
+    if type(value) is np.ndarray:
+        return _from_array(value)
     if isinstance(value, (list, tuple)):
         if not value:
             raise ValueError(_EMPTY)
@@ -71,9 +73,7 @@ def decode_vector(data: bytes, multi: bool = False) -> np.ndarray:
 
 
 def _from_one(value: Any) -> EncodedVector:
-    """A vector that is one object, not a Python list."""
-    if type(value) is np.ndarray:
-        return _from_array(value)
+    """A vector that is one object, neither a Python list nor a numpy array as such."""
     if isinstance(value, (bytes, bytearray)) or (isinstance(value, memoryview) and value.format in "Bbc"):
         return _from_bytes(bytes(value))
     if isinstance(value, (array, memoryview)) or (
@@ -84,12 +84,11 @@ def _from_one(value: Any) -> EncodedVector:
 
 
 def _from_array(values: np.ndarray) -> EncodedVector:
-    kind = values.dtype.kind
-    if kind == "O":
-        return encode_vector(values.tolist())
-    if kind not in "fiu":
-        raise ValueError(f"a vector holds numbers, not {values.dtype}")
-    if values.dtype != _FLOAT32:
+    if values.dtype is not _FLOAT32:
+        if values.dtype.kind == "O":
+            return encode_vector(values.tolist())
+        if values.dtype.kind not in "fiu":
+            raise ValueError(f"a vector holds numbers, not {values.dtype}")
         with np.errstate(over="ignore"):
             values = values.astype(_FLOAT32)
     if values.ndim == 1:

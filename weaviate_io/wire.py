@@ -46,10 +46,15 @@ _PHONE_FIELDS = {"input", "defaultCountry", "default_country"}
 _PHONE_MADE = {"countryCode", "internationalFormatted", "national", "nationalFormatted", "valid"}
 
 
+_NEVER_NULL = frozenset((str, int, float, bool, bytes, list, dict, np.ndarray))  # the common types, asked first
+
+
 def is_null(value: Any) -> bool:
     """Whether the value means "nothing": None, pandas' NA and NaT, numpy's NaT."""
     if value is None:
         return True
+    if type(value) in _NEVER_NULL:
+        return False
     if isinstance(value, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(value))
     # pandas is no dependency; its two singletons are known by the names of their types.
