@@ -4,7 +4,13 @@ CACHE := $(or $(WEAVIATE_IO_CACHE),$(HOME)/.cache/weaviate-io)
 # One environment per interpreter and set of requirements, shared by all checkouts.
 VENV := $(CACHE)/venv-$(shell $(PYTHON) -c 'import hashlib, sys; print(hashlib.sha256(sys.version.encode() + open("pyproject.toml", "rb").read()).hexdigest()[:12])')
 RUN := $(VENV)/bin/python
+export WEAVIATE_IO_CACHE := $(CACHE)
 export PYTHONPATH := $(CURDIR)
+export PYTHONPYCACHEPREFIX := $(CACHE)/pycache
+export MYPY_CACHE_DIR := $(CACHE)/mypy
+export RUFF_CACHE_DIR := $(CACHE)/ruff
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CACHE)/hypothesis
+PYTEST := $(RUN) -m pytest -o cache_dir=$(CACHE)/pytest
 
 # The package itself is not installed: it is used from the checkout.
 define REQUIREMENTS
@@ -29,10 +35,10 @@ server: $(VENV)/ready ## run a Weaviate on ports 8080 and 50051 until Ctrl-C
 	@$(RUN) -m weaviate_io.testing start --port 8080 --grpc-port 50051 --data $(CACHE)/server
 
 test: $(VENV)/ready lint ## all tests, those on a real server included
-	$(RUN) -m pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/ready ## the tests that need no server
-	$(RUN) -m pytest -m "not server"
+	$(PYTEST) -m "not server"
 
 lint: $(VENV)/ready ## style, types, and generated files against their sources
 	$(VENV)/bin/ruff check .
@@ -51,10 +57,11 @@ bench: $(VENV)/ready ## the figures of this version, each against its goal
 	$(RUN) -m benchmarks.encoding
 	$(RUN) -m benchmarks.memory
 
-clean: ## remove what building and testing left in the checkout
+clean: ## remove what building, and testing without make, left in the checkout
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
 	@echo "preparing the environment in $(VENV) (once, about two minutes)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --quiet --upgrade pip

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -19,8 +18,9 @@ import numpy as np
 
 from weaviate_io import WeaviateConnection, client
 from weaviate_io.testing import ServerUnavailable, WeaviateServer
+from weaviate_io.testing.binary import cache_folder
 
-from . import import_files
+from . import arguments, import_files, job
 
 COLLECTION = "JeopardyQuestion"
 SCHEMA = {
@@ -39,7 +39,7 @@ ASKED = "jealousy"
 
 def main() -> int:
     """Run the demo; returns 0 when everything came out as it should."""
-    data_path = Path(os.environ.get("WEAVIATE_IO_CACHE", "~/.cache/weaviate-io")).expanduser() / "demo"
+    data_path = cache_folder() / "demo"
     try:
         with WeaviateServer(data_path=data_path) as server, tempfile.TemporaryDirectory() as folder:
             print(f"Weaviate {server.version} runs at {server.url}", flush=True)
@@ -54,7 +54,7 @@ def _import_and_search(server: WeaviateServer, folder: Path, data_path: Path) ->
     _write_input(folder, rows, vectors)
     dead_letter = data_path.parent / "demo-failed"
     print(f"importing {len(rows):,} questions and 4 broken rows", flush=True)
-    import_files.main(
+    code = import_files.main(
         [
             *("--input", str(folder / "questions.json"), "--vectors", str(folder / "vectors.npy")),
             *("--collection", COLLECTION, "--schema", str(folder / "schema.json")),
@@ -63,6 +63,8 @@ def _import_and_search(server: WeaviateServer, folder: Path, data_path: Path) ->
             *("--url", server.url, "--grpc-url", server.grpc_url, "--dead-letter", str(dead_letter)),
         ]
     )
+    if code == job.COULD_NOT_RUN:
+        return code
     connection = WeaviateConnection(server.url, server.grpc_url)
     opened = client.acquire(connection)
     try:
@@ -71,10 +73,9 @@ def _import_and_search(server: WeaviateServer, folder: Path, data_path: Path) ->
         _show_neighbours(opened, rows, vectors)
     finally:
         client.release(connection)
-    python = os.path.relpath(sys.executable) if sys.prefix == sys.base_prefix else sys.executable
     print("\nYour own file: start a server in one terminal, import in another:")
     print("  make server")
-    print(f"  {python} -m pipelines.import_files --input FILE --collection Mine --auto-schema")
+    print(f"  {arguments.to_type('import_files', 'import')} --input FILE --collection Mine --auto-schema")
     return 0 if count["meta"]["count"] == len(rows) else 1
 
 

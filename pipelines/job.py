@@ -1,232 +1,205 @@
-"""What the jobs share: the options of a write, running a pipeline, and saying what came of it."""
+"""What the jobs share: running a pipeline, turning errors into lines and exit codes, and saying what came of it."""
 
 from __future__ import annotations
 
 import argparse
-import logging
+import contextlib
+import shutil
 import sys
 import time
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
 
-from weaviate_io import WriteToWeaviate
-from weaviate_io.accounting import TooManyErrors
-from weaviate_io.errors import WeaviateError
-from weaviate_io.progress import TerminalProgress, counters
+from weaviate_io import FailedObject, WriteFailuresToJson
+from weaviate_io.accounting import FailureLimit, TooManyErrors
+from weaviate_io.progress import NAMESPACE, JobStopped, TerminalProgress, counters, texts
+
+from .arguments import Usage, beam_options, check_dead_letter, runs_here, to_type
+from .terminal import in_options, one_line, quiet, say, shorten, stoppable
 
 ALL_WRITTEN, SOME_FAILED, COULD_NOT_RUN = 0, 1, 2
 """Exit codes of the jobs."""
 
-LOCAL_RUNNER = "FnApiRunner"
-"""Runs in this process, and starts at once: the plain DirectRunner first tries to fetch another runner."""
+_EXAMPLE = "example_"
+_FIELD = "field_"
+_UNREADABLE = "unreadable"
 
 
-class Usage(Exception):
-    """The command line asks for something that cannot be done; the text says what to do instead."""
+class Done(NamedTuple):
+    """What a job's pipeline counted, an example of each reason to fail, and the seconds it took."""
 
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that leaves reporting to the job."""
-
-    def error(self, message: str) -> Any:
-        raise Usage(f"{message}; see --help")
-
-
-def add_write_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say where and how to write, named as the keywords of ``WriteToWeaviate``."""
-    server = parser.add_argument_group("server")
-    server.add_argument("--url", default="http://localhost:8080", help="REST address (default: %(default)s)")
-    server.add_argument("--grpc-url", help="gRPC address, host:port (default: derived from --url)")
-    server.add_argument("--api-key", metavar="env:NAME", help="environment variable that holds the key")
-    server.add_argument(
-        "--header", action="append", default=[], metavar="NAME=VALUE", help="request header; env:NAME works"
-    )
-    server.add_argument("--tls-ca", metavar="PEM", help="certificate authority to trust")
-    rows = parser.add_argument_group("rows to objects")
-    rows.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="PROPERTY=FIELD",
-        help="write this field as this property; without --map all fields are written",
-    )
-    rows.add_argument(
-        "--id-field", help="field with the id, or with a key to make it of (default: of the content)"
-    )
-    rows.add_argument(
-        "--vector-field",
-        action="append",
-        default=[],
-        metavar="[NAME=]FIELD",
-        help="field with the vector, or with this named vector",
-    )
-    rows.add_argument("--tenant-field", help="field with the tenant")
-    rows.add_argument("--tenant", help="tenant of all objects")
-    rows.add_argument("--timezone", help="zone of dates that carry none, such as UTC")
-    rows.add_argument("--dimensions", type=int, help="length that vectors must have")
-    rows.add_argument(
-        "--unknown-properties",
-        choices=("fail", "drop"),
-        default="fail",
-        help="fields that the collection lacks (default: %(default)s)",
-    )
-    target = parser.add_argument_group("collection")
-    target.add_argument(
-        "--schema", metavar="JSON", help="file with the collection's REST JSON, to create it where it is absent"
-    )
-    target.add_argument(
-        "--auto-schema", action="store_true", help="let the server create the collection by its own guess"
-    )
-    target.add_argument(
-        "--create-disposition", default="CREATE_IF_NEEDED", choices=("CREATE_IF_NEEDED", "CREATE_NEVER")
-    )
-    target.add_argument(
-        "--write-disposition", default="WRITE_APPEND", choices=("WRITE_APPEND", "WRITE_TRUNCATE", "WRITE_EMPTY")
-    )
-    target.add_argument("--yes", action="store_true", help="do delete all objects with WRITE_TRUNCATE")
-    sending = parser.add_argument_group("sending")
-    sending.add_argument("--batching", default="auto", choices=("auto", "bundle", "group_into_batches"))
-    sending.add_argument(
-        "--batch-size", type=int, help="most objects in a request (default: adapts up to 1000)"
-    )
-    sending.add_argument("--consistency-level", choices=("ONE", "QUORUM", "ALL"))
-    sending.add_argument("--max-errors", type=int, metavar="N", help="stop when more than N objects failed")
-    sending.add_argument(
-        "--dead-letter", default="failed", metavar="DIR", help="folder for what failed (default: %(default)s)"
-    )
-    sending.add_argument(
-        "--dry-run", action="store_true", help="do everything but the sending, and tell what would fail"
-    )
-    parser.add_argument("--verbose", action="store_true", help="show the runner's own log and tracebacks")
-
-
-def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeaviate:
-    """The write that the options describe; :class:`Usage` where they cannot be meant."""
-    if options.write_disposition == "WRITE_TRUNCATE" and not (options.yes or options.dry_run):
-        raise Usage(f"WRITE_TRUNCATE deletes all objects of {collection}; add --yes if you mean it")
-    vectors = [text.rpartition("=")[::2] for text in options.vector_field]
-    if len(vectors) > 1 and not all(name for name, _ in vectors):
-        raise Usage("several --vector-field need names: --vector-field title=title_vector")
-    named = {name: field for name, field in vectors if name}
-    return WriteToWeaviate(
-        collection,
-        url=options.url,
-        grpc_url=options.grpc_url,
-        api_key=options.api_key,
-        headers=_pairs("--header", options.header) or None,
-        tls_ca=options.tls_ca,
-        id_field=options.id_field,
-        vector_field=named or (vectors[0][1] if vectors else None),
-        tenant_field=options.tenant_field,
-        tenant=options.tenant,
-        properties=_pairs("--map", options.map) or None,
-        schema=options.schema,
-        create_disposition=options.create_disposition,
-        write_disposition=options.write_disposition,
-        auto_schema=options.auto_schema,
-        dimensions=options.dimensions,
-        unknown_properties=options.unknown_properties,
-        timezone=options.timezone,
-        batching=options.batching,
-        batch_size=options.batch_size,
-        max_errors=options.max_errors,
-        consistency_level=options.consistency_level,
-        dry_run=options.dry_run,
-    )
+    totals: dict[str, int]
+    examples: dict[str, str]
+    seconds: float
 
 
 def run(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None) -> int:
     """Run a job's body; what it cannot do becomes one line and an exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words
-    _quiet(not verbose)
-    try:
-        return job(words)
-    except (Usage, WeaviateError, TooManyErrors, ValueError, TypeError, OSError, RuntimeError) as error:
-        if verbose:
-            raise
-        print(f"weaviate-io: {_one_line(error)}", file=sys.stderr)
-        return SOME_FAILED if _is(error, TooManyErrors) else COULD_NOT_RUN
-    except KeyboardInterrupt:
-        print(
-            "weaviate-io: stopped; run the same command again to go on, nothing is written twice",
-            file=sys.stderr,
-        )
-        return COULD_NOT_RUN
+    with quiet(verbose):
+        try:
+            return job(words)
+        except (Exception, KeyboardInterrupt) as error:
+            if _is(error, KeyboardInterrupt) or _is(error, JobStopped):
+                say("stopped; run the same command again to go on, nothing is written twice")
+                return COULD_NOT_RUN
+            if verbose and not isinstance(error, Usage):
+                raise
+            say(one_line(error))
+            return SOME_FAILED if _is(error, TooManyErrors) else COULD_NOT_RUN
+
+
+def _is(error: BaseException, kind: type[BaseException]) -> bool:
+    # A runner with other processes gives the traceback as text.
+    return isinstance(error, kind) or kind.__name__ in str(error)
 
 
 def run_pipeline(
-    build: Callable[[beam.Pipeline], Any], pipeline_args: Sequence[str], total_bytes: int | None
-) -> tuple[dict[str, int], float]:
-    """Build and run a pipeline; its counters and how many seconds it took."""
-    beam_options = PipelineOptions(list(pipeline_args))
-    standard = beam_options.view_as(StandardOptions)
-    standard.runner = standard.runner or LOCAL_RUNNER
-    unknown = set(beam_options.get_all_options(retain_unknown_options=True)) - set(
-        beam_options.get_all_options()
-    )
-    if unknown:
-        raise Usage(f"no option --{min(unknown)}, neither of this job nor of Beam; see --help")
-    pipeline = beam.Pipeline(options=beam_options)
+    build: Callable[[beam.Pipeline], Any],
+    pipeline_args: Sequence[str],
+    options: argparse.Namespace,
+    total_bytes: int | None = None,
+) -> Done:
+    """Build and run a pipeline.
+
+    Args:
+      build: adds the steps to the pipeline.
+      pipeline_args: words of the command line that are Beam's.
+      options: the job's own.
+      total_bytes: size of the input, for the progress shown.
+    """
+    chosen = beam_options(pipeline_args, options.verbose)
+    pipeline = beam.Pipeline(options=chosen)
     build(pipeline)
     started = time.monotonic()
-    with TerminalProgress(total_bytes):
+    with contextlib.ExitStack() as stack:
+        if runs_here(chosen):
+            stack.enter_context(stoppable())
+            stack.enter_context(TerminalProgress(total_bytes))
         result = pipeline.run()
         result.wait_until_finish()
-    return counters(result), time.monotonic() - started
+    seconds = time.monotonic() - started
+    examples = {
+        name.removeprefix(_EXAMPLE): min(found)
+        for name, found in texts(result).items()
+        if name.startswith(_EXAMPLE) and found
+    }
+    return Done(counters(result), examples, seconds)
 
 
-def summarize(totals: dict[str, int], seconds: float, options: argparse.Namespace) -> int:
+class DeadLetter:
+    """Where the failures of a job go: a folder, which is left as it was when nothing failed or the job did.
+
+    Args:
+      options: of the command line; a dry run writes nothing.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._write = None if options.dry_run else WriteFailuresToJson(options.dead_letter)
+        self._folder = options.dead_letter
+        self._max_errors = options.max_errors
+
+    @property
+    def files(self) -> str:
+        """The pattern of the files of this run."""
+        assert self._write is not None
+        return self._write.pattern
+
+    def take(self, *failed: beam.PCollection) -> None:
+        """Count the failures, keep an example of each reason, and write them."""
+        together = failed | "AllFailures" >> beam.Flatten()
+        together | "Watch" >> beam.ParDo(_Watch(self._max_errors))
+        if self._write is not None:
+            together | "DeadLetter" >> self._write
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Check the folder, and remove what a pipeline leaves in it besides files."""
+        if self._write is None:
+            yield
+            return
+        check_dead_letter(self._folder)
+        local = FileSystems.get_scheme(self._folder) is None
+        folder = Path(self._folder)
+        created = local and not folder.exists()
+        try:
+            yield
+        finally:
+            if local:
+                for unfinished in folder.glob(f"beam-temp-{Path(self.files).name.removesuffix('*.jsonl')}*"):
+                    shutil.rmtree(unfinished, ignore_errors=True)
+            if created:
+                with contextlib.suppress(OSError):  # it has files
+                    folder.rmdir()
+
+
+class _Watch(beam.DoFn):
+    """Keeps an example of each reason, and stops the job above the limit, rows that cannot be read included."""
+
+    def __init__(self, max_errors: int | None) -> None:
+        self._name = uuid.uuid4().hex
+        self._max_errors = max_errors
+        self._known: set[str] = set()
+
+    def process(self, failure: FailedObject) -> None:
+        if failure.reason not in self._known:
+            self._known.add(failure.reason)
+            where = f"{failure.position}: " if failure.position else ""
+            Metrics.string_set(NAMESPACE, _EXAMPLE + failure.reason).add(shorten(f"{where}{failure.error}"))
+        if self._max_errors is not None:
+            FailureLimit(self._name, self._max_errors).count(failure)
+
+
+class SeeFields(beam.DoFn):
+    """Counts the fields that rows have, of those that the command line names."""
+
+    def __init__(self, fields: Iterable[str]) -> None:
+        self._unseen = set(fields)
+
+    def process(self, row: Any) -> None:
+        if self._unseen:
+            for field in self._unseen & row.row.keys():
+                self._unseen.discard(field)
+                Metrics.counter(NAMESPACE, _FIELD + field).inc()
+
+
+def warn_of_fields(done: Done, fields: Iterable[str]) -> None:
+    """Say which of the named fields no row has: most likely a typing error."""
+    if done.totals.get("rows_read"):
+        for field in sorted({field for field in fields if _FIELD + field not in done.totals}):
+            say(f"warning: no row has a field {field!r}; look for it in --map and --vector-field")
+
+
+def summarize(done: Done, dead_letter: DeadLetter, options: argparse.Namespace) -> int:
     """Print what came of a job, and return its exit code."""
+    totals = done.totals
     written, failed = totals.get("written", 0), totals.get("failed", 0) + totals.get("rows_unreadable", 0)
-    verb = "would be written" if options.dry_run else "written"
-    rate = written / max(seconds, 0.001)
-    print(f"{written:,} objects {verb}, {failed:,} failed, {rate:,.0f} objects/s, {seconds:.1f} s")
+    if options.dry_run:
+        print(f"{written:,} objects would be written, {failed:,} would fail; nothing was sent")
+    else:
+        rate = written / max(done.seconds, 0.001)
+        print(f"{written:,} objects written, {failed:,} failed, {rate:,.0f} objects/s, {done.seconds:.1f} s")
     if totals.get("duplicates"):
         print(f"  {totals['duplicates']:,} of them have the id of another: the last one of each id is kept")
     reasons = {n.removeprefix("failed_"): c for n, c in totals.items() if n.startswith("failed_")}
     if totals.get("rows_unreadable"):
-        reasons["unreadable"] = totals["rows_unreadable"]
+        reasons[_UNREADABLE] = totals["rows_unreadable"]
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
         print(f"  {count:,} failed: {reason}")
+        if reason in done.examples:
+            print(f"    {in_options(done.examples[reason])}")
     if failed and not options.dry_run:
         print(f"failures with their reasons: {options.dead_letter}")
-        replay = (
-            "weaviate-io replay"
-            if __name__.startswith("weaviate_io")
-            else "python -m pipelines.replay_failures"
-        )
-        print(f"send them again: {replay} --input '{options.dead_letter}/*.jsonl', with the same options")
+        if set(reasons) - {_UNREADABLE}:
+            again = to_type("replay_failures", "replay")
+            print(f"send them again: {again} --input '{dead_letter.files}', with the same options")
+        if _UNREADABLE in reasons:
+            print("what could not be read: mend it in its file, and import that again")
     return SOME_FAILED if failed else ALL_WRITTEN
-
-
-def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not (separator and name and value):
-            raise Usage(f"{option} {text!r} is not of the form NAME=VALUE")
-        pairs[name] = value
-    return pairs
-
-
-def _quiet(quiet: bool) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
-    if quiet:
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning)
-
-
-def _is(error: BaseException, kind: type[BaseException]) -> bool:
-    return isinstance(error, kind) or kind.__name__ in str(error)
-
-
-def _one_line(error: BaseException) -> str:
-    """The message without the name of the step that the runner adds, or its last line where it is a log."""
-    lines = str(error).partition(" [while running")[0].strip().splitlines()
-    return lines[-1].strip() if lines else type(error).__name__

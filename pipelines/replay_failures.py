@@ -14,10 +14,21 @@ from typing import Any
 
 import apache_beam as beam
 
-from weaviate_io import ReadFailuresFromJson, WriteFailuresToJson
+from weaviate_io import ReadFailuresFromJson
 from weaviate_io.files import match
 
-from . import job
+from . import arguments, job
+
+_DESCRIPTION = """\
+Send again what an import could not write, after the cause is mended.
+
+Each object goes to the collection and tenant it was meant for, under the id it
+had. What could not even be understood as an object is read again as a row, so
+give the options of the import: --id-field and so on. What fails again goes to a
+new file of the dead letter. A part of a file that could not be read at all has
+to be mended there, and the file imported again."""
+
+_EXAMPLES = ("--input 'failed/*.jsonl'", "--input 'failed/*.jsonl' --id-field doi --dry-run")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,24 +37,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str]) -> int:
-    parser = job.Parser(prog="weaviate-io replay", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--input", required=True, nargs="+", metavar="FILE", help="files or patterns that an import wrote"
+    parser = arguments.Parser("replay_failures", "replay", _DESCRIPTION, _EXAMPLES)
+    files = parser.add_argument_group("input")
+    files.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="files or patterns of the dead letter",
     )
-    parser.add_argument("--collection", help="where rows go whose collection is not known")
-    job.add_write_options(parser)
+    files.add_argument("--collection", metavar="NAME", help="where rows go whose collection is not known")
+    arguments.add_write_options(parser)
     options, pipeline_args = parser.parse_known_args(argv)
-    files = [file.path for file in match(options.input)]
-    write = job.write_transform(options, options.collection or _meant_for)
+    paths = [file.path for file in match(options.input)]
+    write = arguments.write_transform(options, options.collection or _meant_for)
+    dead_letter = job.DeadLetter(options)
 
     def build(pipeline: beam.Pipeline) -> None:
-        read = [pipeline | f"Read {path}" >> ReadFailuresFromJson(path) for path in files]
-        result = read | beam.Flatten() | "Write" >> write
-        if not options.dry_run:
-            result.failed | "DeadLetter" >> WriteFailuresToJson(options.dead_letter)
+        result = pipeline | "Read" >> ReadFailuresFromJson(paths) | "Write" >> write
+        dead_letter.take(result.failed)
 
-    totals, seconds = job.run_pipeline(build, pipeline_args, None)
-    return job.summarize(totals, seconds, options)
+    with dead_letter.opened():
+        done = job.run_pipeline(build, pipeline_args, options)
+    code = job.summarize(done, dead_letter, options)
+    if code == job.ALL_WRITTEN and not options.dry_run:
+        print(f"nothing is left of {', '.join(options.input)}: the files can be deleted")
+    return code
 
 
 def _meant_for(row: Any) -> str:

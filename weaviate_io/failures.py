@@ -10,26 +10,35 @@ from __future__ import annotations
 import base64
 import json
 import math
+import os
 import re
+import reprlib
 import time
 import uuid
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
-from typing import Any
+from typing import Any, Union
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.io.fileio import MatchFiles, ReadMatches
 from apache_beam.io.filesystems import FileSystems
 
 from weaviate_io import wire
+from weaviate_io.files.read import match
+from weaviate_io.files.streams import open_file
 from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject
+from weaviate_io.progress import process_totals
 
 FORMAT = 1
 """Version of the format, in every line."""
+
+# Bits. Python refuses to write or read an integer of more than 4,300 decimal digits.
+_LONG_INTEGER = 14_000
+_SUFFIX = ".jsonl"
+_PATTERN = f"*{_SUFFIX}"
 
 
 class WriteFailuresToJson(beam.PTransform):
@@ -38,7 +47,10 @@ class WriteFailuresToJson(beam.PTransform):
     Args:
       folder: local folder, or one on any of Beam's filesystems.
 
-    No file is written where nothing failed. Gives the names of the files.
+    No file is written where nothing failed. Gives the names of the files. Bounded input of any windowing goes
+    into files of the whole run. Unbounded input needs windows: one file a window is written, named by the
+    window, when the watermark passes its end, and what comes later than that is lost; ``WriteToText`` of Beam
+    refuses unbounded input in the global window, and windows that merge (sessions) are not supported.
 
     >>> import tempfile
     >>> _ = WriteFailuresToJson(tempfile.gettempdir())
@@ -49,11 +61,16 @@ class WriteFailuresToJson(beam.PTransform):
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         self._prefix = FileSystems.join(folder, f"failures-{stamp}-{uuid.uuid4().hex[:6]}")
 
+    @property
+    def pattern(self) -> str:
+        """The pattern of the files that this transform writes."""
+        return f"{self._prefix}{_PATTERN}"
+
     def expand(self, failed: beam.PCollection) -> beam.PCollection:
         return (
             failed
             | "ToJson" >> beam.Map(failure_to_json).with_output_types(str)
-            | "Write" >> beam.io.WriteToText(self._prefix, file_name_suffix=".jsonl", skip_if_empty=True)
+            | "Write" >> beam.io.WriteToText(self._prefix, file_name_suffix=_SUFFIX, skip_if_empty=True)
         )
 
 
@@ -61,27 +78,42 @@ class ReadFailuresFromJson(beam.PTransform):
     """Reads failures that ``WriteFailuresToJson`` wrote; feed them into ``WriteToWeaviate`` to replay them.
 
     Args:
-      pattern: a file, a folder or a pattern.
+      pattern: a file, a local folder or a pattern, or several of them; looked up when the pipeline runs.
+
+    Raises:
+      FileNotFoundError: when the pipeline runs, where a pattern names no file.
+      ValueError: likewise, at a line that is no failure, or of a format that a later version wrote.
+
+    >>> failures = ReadFailuresFromJson("failed/*.jsonl")
     """
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: Union[str, Sequence[str]]) -> None:
         super().__init__()
-        self._pattern = pattern
+        self._patterns = [pattern] if isinstance(pattern, str) else list(pattern)
 
     def expand(self, begin: Any) -> beam.PCollection:
         return (
             begin
-            | "Match" >> MatchFiles(self._pattern)
-            | "Open" >> ReadMatches()
+            | "Patterns" >> beam.Create([self._patterns])
+            | "Match" >> beam.FlatMap(_match).with_output_types(str)
             | "Shuffle" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(_read_file).with_output_types(FailedObject)
         )
 
 
-def _read_file(file: Any) -> Any:
-    path = file.metadata.path
-    with file.open() as lines:
+def _match(patterns: Sequence[str]) -> list[str]:
+    return [file.path for file in match([_in_folder(pattern) for pattern in patterns])]
+
+
+def _in_folder(pattern: str) -> str:
+    local = FileSystems.get_scheme(pattern) is None and os.path.isdir(pattern)
+    return FileSystems.join(pattern, _PATTERN) if local else pattern
+
+
+def _read_file(path: str) -> Iterator[FailedObject]:
+    with open_file(path) as lines:
         for number, line in enumerate(lines, 1):
+            process_totals.go_on()
             if line.strip():
                 yield failure_from_json(line, f"{path}: line {number}")
 
@@ -93,9 +125,16 @@ def failure_to_json(failure: FailedObject) -> str:
     >>> failure_from_json(line).row
     {'n': b'x'}
     """
+    try:
+        return _dump(failure, _encode)
+    except RecursionError:  # nested too deeply, or a part of itself
+        return _dump(failure, _shorten)
+
+
+def _dump(failure: FailedObject, encode: Callable[[Any], Any]) -> str:
     fields = failure._asdict()
-    fields["object"] = failure.object and {k: _encode(v) for k, v in failure.object._asdict().items()}
-    fields["row"] = _encode(failure.row)
+    fields["object"] = failure.object and {k: encode(v) for k, v in failure.object._asdict().items()}
+    fields["row"] = encode(failure.row)
     line = {"weaviate_io": FORMAT, **fields}
     text = json.dumps(line, ensure_ascii=False, allow_nan=False)
     try:
@@ -110,40 +149,46 @@ def failure_from_json(line: str | bytes, where: str = "the line") -> FailedObjec
     try:
         fields = json.loads(line)
         version = fields.pop("weaviate_io")
-    except (ValueError, KeyError, AttributeError, TypeError):
+        if version == FORMAT:
+            given = fields["object"]
+            fields["object"] = WeaviateObject(**{k: _decode(v) for k, v in given.items()}) if given else None
+            fields["row"] = _decode(fields["row"])
+            return FailedObject(**fields)
+    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError):
         raise ValueError(f"{where} holds no failure that WriteFailuresToJson wrote") from None
-    if version != FORMAT:
-        raise ValueError(f"{where} has format {version}, this version reads {FORMAT}; update weaviate-io")
-    given = fields["object"]
-    fields["object"] = WeaviateObject(**{k: _decode(v) for k, v in given.items()}) if given else None
-    fields["row"] = _decode(fields["row"])
-    return FailedObject(**fields)
+    raise ValueError(f"{where} has format {version}, this version reads {FORMAT}; update weaviate-io")
 
 
 def _encode(value: Any) -> Any:
     """A value as JSON, types that JSON lacks as objects with ``$type``."""
     if wire.is_null(value):
         return None
-    if isinstance(value, (bool, str)) or type(value) is int:
+    if isinstance(value, (bool, str)):
         return value
-    if type(value) is float:
-        return value if math.isfinite(value) else _typed("float", repr(value))
+    if isinstance(value, int):
+        return int(value) if value.bit_length() < _LONG_INTEGER else _typed("int", hex(value))
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else _typed("float", repr(float(value)))
     if isinstance(value, SourceRow):
         return _typed("text_row" if value.text else "row", _encode(value.row), position=value.position)
+    if isinstance(value, WeaviateObject):
+        return _typed("object", {name: _encode(item) for name, item in value._asdict().items()})
     if isinstance(value, Mapping):
         return _encode_mapping(value)
     for kind, classes, encode, _ in _TYPES:
         if isinstance(value, classes):
             return _typed(kind, encode(value))
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+    if isinstance(value, (np.ndarray, np.longdouble)) and value.dtype.kind in "fiub":
         data = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
         return _typed("array", data, dtype=value.dtype.str, shape=list(value.shape))
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
         return _encode(value.item())
     fields = wire.as_fields(value)
     if fields is not None:
         return _encode_mapping(fields)
-    if isinstance(value, (list, tuple, np.ndarray, array)):
+    if isinstance(value, np.ndarray):
+        return _encode(value.tolist())
+    if isinstance(value, (list, tuple, array)):
         return [_encode(item) for item in value]
     # Nothing else has a property type: it is kept for the reader's eyes, and fails again when replayed.
     return _typed("repr", repr(value))
@@ -159,6 +204,10 @@ def _typed(kind: str, value: Any, **more: Any) -> dict[str, Any]:
     return {"$type": kind, "value": value, **more}
 
 
+def _shorten(value: Any) -> Any:
+    return value if value is None or isinstance(value, str) else _typed("repr", reprlib.repr(value))
+
+
 def _decode(value: Any) -> Any:
     if isinstance(value, list):
         return [_decode(item) for item in value]
@@ -169,18 +218,26 @@ def _decode(value: Any) -> Any:
         return {key: _decode(item) for key, item in value.items()}
     content = value["value"]
     if kind == "mapping":
-        return {_decode(key): _decode(item) for key, item in content}
+        return {_hashable(_decode(key)): _decode(item) for key, item in content}
     if kind in ("row", "text_row"):
         return SourceRow(_decode(content), value["position"], kind == "text_row")
+    if kind == "object":
+        return WeaviateObject(**{name: _decode(item) for name, item in content.items()})
     if kind == "array":
-        data = np.frombuffer(base64.b64decode(content), dtype=np.dtype(value["dtype"]))
-        return data.reshape(value["shape"])
+        data = np.frombuffer(_text_to_bytes(content), dtype=np.dtype(value["dtype"]))
+        return data.reshape(value["shape"])[()]
+    if kind == "int":
+        return int(content, 16)
     if kind == "float":
         return float(content)
     for name, _, _, decode in _TYPES:
         if name == kind:
             return decode(content)
     return Unreadable(content)
+
+
+def _hashable(key: Any) -> Any:
+    return tuple(_hashable(part) for part in key) if isinstance(key, list) else key
 
 
 class Unreadable:
@@ -205,14 +262,18 @@ def _bytes_to_text(value: Any) -> str:
     return base64.b64encode(bytes(value)).decode()
 
 
+def _text_to_bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
 # A datetime is a date, so it comes first.
 _TYPES: tuple[tuple[str, Any, Any, Any], ...] = (
-    ("bytes", (bytes, bytearray, memoryview), _bytes_to_text, base64.b64decode),
+    ("bytes", (bytes, bytearray, memoryview), _bytes_to_text, _text_to_bytes),
     ("uuid", uuid.UUID, str, uuid.UUID),
     ("datetime", datetime, lambda moment: moment.isoformat(), _text_to_moment),
     ("date", date, date.isoformat, date.fromisoformat),
     ("time", time_of_day, time_of_day.isoformat, time_of_day.fromisoformat),
-    ("seconds", timedelta, timedelta.total_seconds, lambda s: timedelta(seconds=s)),
+    ("timedelta", timedelta, lambda t: [t.days, t.seconds, t.microseconds], lambda parts: timedelta(*parts)),
     ("decimal", Decimal, str, Decimal),
     ("datetime64", np.datetime64, str, np.datetime64),
 )

@@ -6,6 +6,7 @@ here as they go.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -17,13 +18,26 @@ NAMESPACE = "weaviate_io"
 _INTERVAL = 0.5  # seconds between two pictures of the line
 
 
+class JobStopped(RuntimeError):
+    """The user wants the job to stop."""
+
+
 class ProcessTotals:
-    """What this process has read, written and failed to write since it started."""
+    """What this process has read, written and failed to write since it started.
+
+    ``stopped`` says that the user wants the running job to stop; the steps that read look at it.
+    """
 
     def __init__(self) -> None:
+        self.stopped = False
         self.bytes_read = 0
         self.written = 0
         self.failed = 0
+
+    def go_on(self) -> None:
+        """Raise :class:`JobStopped` where the user wants the job to stop."""
+        if self.stopped:
+            raise JobStopped("the job was stopped")
 
 
 process_totals = ProcessTotals()
@@ -44,20 +58,34 @@ def counters(result: Any) -> dict[str, int]:
     return totals
 
 
+def texts(result: Any) -> dict[str, set[str]]:
+    """The sets of texts that a finished job kept as metrics, by name, ``weaviate_io``'s only.
+
+    Args:
+      result: the :class:`~apache_beam.runners.runner.PipelineResult`.
+    """
+    found: dict[str, set[str]] = {}
+    for metric in result.metrics().query()["string_sets"]:
+        if metric.key.metric.namespace == NAMESPACE:
+            value = metric.attempted if metric.committed is None else metric.committed
+            found.setdefault(metric.key.metric.name, set()).update(value or ())
+    return found
+
+
 class TerminalProgress:
     """A line on the terminal, redrawn while a local job runs; nothing where the output is no terminal.
 
     Args:
       total_bytes: size of the input, where known; gives the share done and the time left.
-      stream: where to draw.
+      stream: where to draw; standard error unless given.
 
     >>> with TerminalProgress(total_bytes=None):
     ...     pass
     """
 
-    def __init__(self, total_bytes: Optional[int], stream: TextIO = sys.stderr) -> None:
+    def __init__(self, total_bytes: Optional[int], stream: Optional[TextIO] = None) -> None:
         self._total_bytes = total_bytes
-        self._stream = stream
+        self._stream = sys.stderr if stream is None else stream
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._draw_until_done, name="progress", daemon=True)
 
@@ -75,9 +103,13 @@ class TerminalProgress:
 
     def _draw_until_done(self) -> None:
         while not self._done.wait(_INTERVAL):
-            self._stream.write(f"\r{self._line()}\x1b[K")
-            self._stream.flush()
-        self._stream.write("\r\x1b[K")
+            # A line that is wrapped could not be drawn over.
+            line = self._line()[: shutil.get_terminal_size().columns - 1]
+            self._write(f"\r{line}\x1b[K")
+        self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
         self._stream.flush()
 
     def _line(self) -> str:

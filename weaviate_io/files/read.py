@@ -81,7 +81,7 @@ def match(patterns: str | Sequence[str]) -> list[FileMetadata]:
     """
     files: dict[str, FileMetadata] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        found = sorted(FileSystems.match([pattern])[0].metadata_list, key=lambda file: file.path)
+        found = sorted(_found(pattern), key=lambda file: file.path)
         # A name that ends in a slash would match everything below it, whatever it is.
         if pattern.endswith("/") or (found and _is_directory(pattern)):
             folder = pattern.rstrip("/")
@@ -90,6 +90,20 @@ def match(patterns: str | Sequence[str]) -> list[FileMetadata]:
             raise FileNotFoundError(f"no file matches {pattern!r}")
         files |= {file.path: file for file in found}
     return list(files.values())
+
+
+def _found(pattern: str) -> list[FileMetadata]:
+    if FileSystems.get_scheme(pattern) is not None:
+        return FileSystems.match([pattern])[0].metadata_list
+    local = os.path.expanduser(pattern)
+    if os.path.isfile(local):  # its name may hold a bracket
+        return [FileMetadata(local, os.path.getsize(local))]
+    # Beam finds nothing by a pattern such as x*.json, whose fixed part names no folder.
+    given = "" if local.startswith((os.sep, os.curdir)) else os.path.join(os.curdir, "")
+    found = FileSystems.match([given + local])[0].metadata_list
+    for file in found:
+        file.path = file.path.removeprefix(given)
+    return found
 
 
 def _is_directory(path: str) -> bool:
@@ -224,6 +238,7 @@ class _Read(beam.DoFn):
 
     def process(self, path: str) -> Iterable[SourceRow | TaggedOutput]:
         for row in read_rows(path, *self._arguments, on_bytes=self._count):
+            process_totals.go_on()
             if isinstance(row, FailedObject):
                 self._unreadable.inc()
                 process_totals.failed += 1

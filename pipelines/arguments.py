@@ -1,0 +1,274 @@
+"""The command line of the jobs: the options of a write, Beam's own options, and what cannot be meant."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
+
+from weaviate_io import WriteToWeaviate
+
+LOCAL_RUNNER = "FnApiRunner"
+"""Runs in this process, and starts at once: the plain DirectRunner first tries to fetch another runner."""
+
+_LOCAL_RUNNERS = (LOCAL_RUNNER, "DirectRunner", "BundleBasedDirectRunner", "SwitchingDirectRunner")
+
+
+class Usage(Exception):
+    """The command line asks for something that cannot be done; the text says what to do instead."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that leaves reporting to the job, and names not its own to Beam.
+
+    Args:
+      module: the name of the job's module.
+      command: the job's name as a word of ``weaviate-io``.
+      description: what the job does.
+      examples: options that make an example each.
+    """
+
+    def __init__(self, module: str, command: str, description: str, examples: Sequence[str]) -> None:
+        called = called_as(module, command)
+        shown = "\n".join(f"  {called} {example}" for example in examples)
+        super().__init__(
+            prog=called,
+            usage=f"{called} OPTIONS",
+            description=description,
+            epilog=f"examples:\n{shown}\n\n"
+            "Every option of Beam works too: --runner, --project, --temp_location ...\n"
+            "Exit code: 0 all written, 1 some failed, 2 could not run.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> Any:
+        raise Usage(f"{message}; see --help")
+
+
+class _BeamOptions(_BeamArgumentParser):
+    def error(self, message: str) -> Any:
+        raise Usage(f"{message}; it is an option of Beam")
+
+
+def called_as(module: str, command: str) -> str:
+    """How the user calls a job: by its module from a checkout, by the console script where it is installed.
+
+    >>> called_as("pipelines.import_files", "import")
+    'python -m pipelines.import_files'
+    """
+    if __name__.startswith("weaviate_io"):
+        return f"weaviate-io {command}"
+    return f"python -m pipelines.{module.rpartition('.')[2]}"
+
+
+def to_type(module: str, command: str) -> str:
+    """How to call a job from here: as :func:`called_as`, with a Python that has what it needs."""
+    called = called_as(module, command)
+    if called.startswith("python ") and not _is_this_python(shutil.which("python")):
+        return f"{shlex.quote(sys.executable)}{called.removeprefix('python')}"
+    return called
+
+
+def _is_this_python(path: str | None) -> bool:
+    # Not samefile: the Python of an environment is a link to the one it was made with.
+    return path is not None and os.path.abspath(path) == os.path.abspath(sys.executable)
+
+
+def add_write_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say where and how to write, named as the keywords of ``WriteToWeaviate``."""
+    server = parser.add_argument_group("server")
+    server.add_argument("--url", default="http://localhost:8080", help="REST address (default: %(default)s)")
+    server.add_argument(
+        "--grpc-url", metavar="HOST:PORT", help="gRPC address (default: port 50051 of the same host)"
+    )
+    server.add_argument("--api-key", metavar="env:NAME", help="the environment variable that holds the key")
+    _add_pairs(server, "--header", "NAME=VALUE", "request header; the value env:VARIABLE is looked up")
+    server.add_argument("--tls-ca", metavar="PEM", help="certificate authority to trust")
+    rows = parser.add_argument_group("rows to objects")
+    _add_pairs(
+        rows, "--map", "PROPERTY=FIELD", "write this field as this property; without --map all are written"
+    )
+    rows.add_argument(
+        "--id-field",
+        metavar="FIELD",
+        help="holds the id, or a key to make the id of (default: the id is made of the content)",
+    )
+    _add_pairs(rows, "--vector-field", "[NAME=]FIELD", "holds the vector, or the one of this name")
+    rows.add_argument("--dimensions", type=int, metavar="N", help="length that vectors must have")
+    rows.add_argument("--tenant-field", metavar="FIELD", help="holds the tenant")
+    rows.add_argument("--tenant", metavar="NAME", help="tenant of all objects")
+    rows.add_argument("--timezone", metavar="ZONE", help="zone of dates that carry none, such as UTC")
+    rows.add_argument(
+        "--unknown-properties",
+        choices=("fail", "drop"),
+        default="fail",
+        help="what to do about fields that the collection lacks (default: %(default)s)",
+    )
+    target = parser.add_argument_group("collection")
+    target.add_argument(
+        "--schema", metavar="JSON", help="file with its REST JSON, to create it where there is none"
+    )
+    target.add_argument("--auto-schema", action="store_true", help="let the server create it by its own guess")
+    target.add_argument(
+        "--create-disposition",
+        default="CREATE_IF_NEEDED",
+        choices=("CREATE_IF_NEEDED", "CREATE_NEVER"),
+        metavar="WORD",
+        help="CREATE_IF_NEEDED (default) or CREATE_NEVER",
+    )
+    target.add_argument(
+        "--write-disposition",
+        default="WRITE_APPEND",
+        choices=("WRITE_APPEND", "WRITE_TRUNCATE", "WRITE_EMPTY"),
+        metavar="WORD",
+        help="WRITE_APPEND (default), WRITE_TRUNCATE (empty it first), or WRITE_EMPTY (refuse one with objects)",
+    )
+    target.add_argument("--yes", action="store_true", help="do delete all objects with WRITE_TRUNCATE")
+    sending = parser.add_argument_group("sending")
+    sending.add_argument("--dry-run", action="store_true", help="send nothing, but tell what would fail")
+    sending.add_argument(
+        "--dead-letter", default="failed", metavar="DIR", help="folder for what failed (default: %(default)s)"
+    )
+    sending.add_argument("--max-errors", type=int, metavar="N", help="stop when more than N rows failed")
+    sending.add_argument(
+        "--batch-size", type=int, metavar="N", help="most objects in a request (default: adapts, up to 1000)"
+    )
+    sending.add_argument(
+        "--batching",
+        default="auto",
+        choices=("auto", "bundle", "group_into_batches"),
+        metavar="WORD",
+        help="bundle, group_into_batches, or auto (default)",
+    )
+    sending.add_argument(
+        "--consistency-level", choices=("ONE", "QUORUM", "ALL"), help="replicas that must answer"
+    )
+    sending.add_argument("--verbose", action="store_true", help="show the runner's log and tracebacks")
+
+
+def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeaviate:
+    """The write that the options describe; :class:`Usage` where they cannot be meant."""
+    if options.write_disposition == "WRITE_TRUNCATE" and not (options.yes or options.dry_run):
+        of = f" of {collection}" if isinstance(collection, str) else ""
+        raise Usage(f"WRITE_TRUNCATE deletes all objects{of}; add --yes if you mean it")
+    vectors = [text.rpartition("=")[::2] for text in options.vector_field]
+    if len(vectors) > 1 and not all(name for name, _ in vectors):
+        raise Usage("several --vector-field need names: --vector-field title=title_vector")
+    return WriteToWeaviate(
+        collection,
+        url=options.url,
+        grpc_url=options.grpc_url,
+        api_key=options.api_key,
+        headers=pairs("--header", options.header) or None,
+        tls_ca=options.tls_ca,
+        id_field=options.id_field,
+        vector_field={name: field for name, field in vectors if name} or (vectors[0][1] if vectors else None),
+        tenant_field=options.tenant_field,
+        tenant=options.tenant,
+        properties=pairs("--map", options.map) or None,
+        schema=options.schema,
+        create_disposition=options.create_disposition,
+        write_disposition=options.write_disposition,
+        auto_schema=options.auto_schema,
+        dimensions=options.dimensions,
+        unknown_properties=options.unknown_properties,
+        timezone=options.timezone,
+        batching=options.batching,
+        batch_size=options.batch_size,
+        max_errors=options.max_errors,
+        consistency_level=options.consistency_level,
+        dry_run=options.dry_run,
+    )
+
+
+def beam_options(words: Sequence[str], verbose: bool) -> PipelineOptions:
+    """Beam's options of the words that the job itself does not know.
+
+    Raises:
+      Usage: a word belongs to no option, or an option is not known to a local runner. A remote one may know
+        options that are declared nowhere in Python.
+    """
+    parser = _BeamOptions(add_help=False, allow_abbrev=False)
+    for kind in {str(kind): kind for kind in PipelineOptions.__subclasses__()}.values():
+        kind._add_argparse_args(parser)
+    unknown = parser.parse_known_args(list(words))[1]
+    result = PipelineOptions(list(words))
+    standard = result.view_as(StandardOptions)
+    standard.runner = standard.runner or LOCAL_RUNNER
+    before = ""
+    for word in unknown:
+        if word.startswith("-"):
+            if standard.runner in _LOCAL_RUNNERS:
+                raise Usage(f"{word.partition('=')[0]} is no option of this job, nor of Beam{_meant(word)}")
+        elif not before.startswith("-") or "=" in before:
+            raise Usage(f"{word!r} belongs to no option; see --help")
+        before = word
+    if runs_here(result) is False and standard.runner in _LOCAL_RUNNERS and not verbose:
+        # Its worker processes write their own log to the terminal.
+        result = PipelineOptions(
+            [*words, f"--runner={standard.runner}", "--default_sdk_harness_log_level=CRITICAL"]
+        )
+    return result
+
+
+def runs_here(options: PipelineOptions) -> bool:
+    """Whether the job's steps run in this process."""
+    everything = options.get_all_options()
+    return everything["runner"] in _LOCAL_RUNNERS and everything["direct_running_mode"] != "multi_processing"
+
+
+def check_dead_letter(folder: str) -> None:
+    """Refuse a local folder that cannot be written, before anything is sent."""
+    if FileSystems.get_scheme(folder) is not None:
+        return
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise Usage(f"--dead-letter {folder}: {place} is a file; name another folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise Usage(f"--dead-letter {folder}: {place} cannot be written; name another folder")
+
+
+def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """The pairs of an option, by name.
+
+    >>> pairs("--map", ["title=Title"])
+    {'title': 'Title'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (separator and name and value):
+            raise Usage(f"{option} {text!r} is not of the form NAME=VALUE")
+        if name in found:
+            raise Usage(f"{option} is given twice for {name!r}")
+        found[name] = value
+    return found
+
+
+def _add_pairs(group: Any, option: str, form: str, text: str) -> None:
+    group.add_argument(option, nargs="+", action="extend", default=[], metavar=form, help=text)
+
+
+def _meant(word: str) -> str:
+    known = [*_own_options(), "--runner", "--project", "--region", "--temp_location"]
+    near = difflib.get_close_matches(word.partition("=")[0], known, 1, 0.7)
+    return f"; do you mean {near[0]}?" if near else "; see --help"
+
+
+def _own_options() -> list[str]:
+    parser = argparse.ArgumentParser()
+    add_write_options(parser)
+    own = [option for action in parser._actions for option in action.option_strings]
+    return [*own, "--input", "--collection", "--format", "--vectors"]
