@@ -93,7 +93,6 @@ def test_the_console_script_runs(installed: Path) -> None:
     assert "pipelines." not in ran.stdout
 
 
-@pytest.mark.xfail(strict=True, reason="Beam's warning at import comes before the jobs can filter it")
 def test_the_console_script_prints_no_warnings(installed: Path) -> None:
     ran = run(installed, sys.executable, str(installed / "bin" / "weaviate-io"), "--version")
     assert ran.returncode == 0

@@ -8,6 +8,7 @@
 :mod:`weaviate_io.testing`.
 """
 
+import weaviate_io.quiet_beam  # noqa: F401  (first, since everything else imports Beam)
 from weaviate_io.connection import WeaviateConnection as WeaviateConnection
 from weaviate_io.creation import CreateDisposition as CreateDisposition
 from weaviate_io.creation import WriteDisposition as WriteDisposition
@@ -17,6 +18,7 @@ from weaviate_io.objects import FailedObject as FailedObject
 from weaviate_io.objects import WeaviateObject as WeaviateObject
 from weaviate_io.objects import WrittenObject as WrittenObject
 from weaviate_io.objects import generate_uuid5 as generate_uuid5
+from weaviate_io.providers import ModelProvider as ModelProvider
 from weaviate_io.version import __version__ as __version__
 from weaviate_io.write import WriteToWeaviate as WriteToWeaviate
 from weaviate_io.write import WriteToWeaviateResult as WriteToWeaviateResult

@@ -110,7 +110,12 @@ def definition(source: SchemaSource, name: str) -> dict[str, Any]:
             source = _checked(json.load(file), str(source))
     if not isinstance(source, Mapping):
         raise WeaviateError(f"schema= gave no mapping for collection {name}, but {type(source).__name__}")
-    return {**source, "class": name}
+    description = {**source, "class": name}
+    if (description.get("multiTenancyConfig") or {}).get("enabled"):
+        description.pop(
+            "shardingConfig", None
+        )  # the server shows it beside tenants, and refuses it beside them
+    return description
 
 
 def create(client: Client, description: Mapping[str, Any]) -> None:

@@ -7,6 +7,8 @@ names the run that made it.
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Optional
 
@@ -16,6 +18,11 @@ from weaviate_io import client, proto
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import SchemaSource, WriteDisposition, create, definition
 from weaviate_io.errors import WeaviateError
+
+_LOGGER = logging.getLogger(__name__)
+
+_MARK = "[emptied by weaviate-io run"
+"""How the description of an emptied collection ends, with the name of the run."""
 
 
 class PrepareCollection(beam.PTransform):
@@ -92,7 +99,7 @@ def look(opened: client.Client, name: str) -> Existing:
     """The collection's definition and tenants."""
     found = opened.describe(name)
     tenants: list[dict[str, Any]] = []
-    if found is not None and (found.get("multiTenancyConfig") or {}).get("enabled"):
+    if _has_tenants(found):
         tenants = opened.rest("GET", f"/v1/schema/{name}/tenants").json()
     return Existing(found, tenants)
 
@@ -103,29 +110,54 @@ def truncate(opened: client.Client, name: str, before: Existing, source: SchemaS
     The new collection's description names the run, so that a second try of this step, however late, leaves
     alone what was written since. Without a schema it is made as it was, tenants included.
     """
-    mark = f"[emptied by weaviate-io run {run}]"
+    mark = f"{_MARK} {run}]"
     present = opened.describe(name)
-    if present is not None and mark in (present.get("description") or ""):
+    if present is None or mark not in (present.get("description") or ""):
+        if source is None and before.definition is None:
+            return
+        wanted = definition(before.definition if source is None else source, name)
+        if present is not None:
+            opened.rest("DELETE", f"/v1/schema/{name}")
+        text = (wanted.get("description") or "").partition(_MARK)[0].strip()
+        try:
+            create(opened, {**wanted, "description": f"{text} {mark}".strip()})
+        except WeaviateError:
+            _LOGGER.error("%s is dropped, and was to be made anew from %s", name, json.dumps(wanted))
+            raise
+    _restore_tenants(opened, name, before.tenants)
+
+
+def _restore_tenants(opened: client.Client, name: str, tenants: list[dict[str, Any]]) -> None:
+    """Create the tenants that the collection lacks; one that was offloaded has no data left, and is inactive."""
+    if not tenants:
         return
-    wanted = definition(source, name) if source is not None else before.definition
-    if wanted is None:
+    after = look(opened, name)
+    if not _has_tenants(after.definition):
         return
-    if present is not None:
-        opened.rest("DELETE", f"/v1/schema/{name}")
-        opened.forget(name)
-    text = (wanted.get("description") or "").partition(" [emptied by weaviate-io run")[0]
-    create(opened, {**wanted, "class": name, "description": f"{text} {mark}".strip()})
-    if before.tenants:
-        opened.rest("POST", f"/v1/schema/{name}/tenants", json=before.tenants)
+    present = {tenant["name"] for tenant in after.tenants}
+    missing = [
+        {"name": tenant["name"], "activityStatus": "ACTIVE" if _is_active(tenant) else "INACTIVE"}
+        for tenant in tenants
+        if tenant["name"] not in present
+    ]
+    if missing:
+        opened.rest("POST", f"/v1/schema/{name}/tenants", json=missing)
+
+
+def _has_tenants(definition: Optional[dict[str, Any]]) -> bool:
+    return bool(definition and (definition.get("multiTenancyConfig") or {}).get("enabled"))
+
+
+def _is_active(tenant: dict[str, Any]) -> bool:
+    return tenant.get("activityStatus", "ACTIVE") in ("ACTIVE", "HOT")
 
 
 def require_empty(opened: client.Client, name: str, before: Existing) -> None:
     """Raise :class:`WeaviateError` where the collection has objects."""
     if before.definition is None:
         return
-    multi_tenant = (before.definition.get("multiTenancyConfig") or {}).get("enabled")
-    active = [t["name"] for t in before.tenants if t.get("activityStatus", "ACTIVE") in ("ACTIVE", "HOT")]
-    for tenant in active if multi_tenant else [""]:
+    active = [tenant["name"] for tenant in before.tenants if _is_active(tenant)]
+    for tenant in active if _has_tenants(before.definition) else [""]:
         search = proto.SearchRequest(collection=name, tenant=tenant, limit=1, uses_127_api=True)
         search.metadata.uuid = True
         search.properties.SetInParent()

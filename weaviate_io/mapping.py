@@ -183,14 +183,22 @@ def unwrap(element: Any) -> Source:
 
     A row from a file tells its position; a failure of an earlier write is the row or object it kept.
     """
+    element = _recognized(_recognized(element, SourceRow), FailedObject)
     if type(element) is SourceRow:
         return Source(*element)
     if type(element) is FailedObject:
-        kept = element.row if element.object is None else element.object
+        kept = element.row if element.object is None else _recognized(element.object, WeaviateObject)
         if type(kept) is SourceRow:
             return Source(*kept, element.collection)
         return Source(kept, element.position, False, element.collection)
     return Source(element)
+
+
+def _recognized(value: Any, kind: type[Any]) -> Any:
+    """The value as the named tuple it is: out of another process, Beam makes one of its own with the same fields."""
+    if isinstance(value, tuple) and getattr(value, "_fields", None) == kind._fields:
+        return kind(*value)
+    return value
 
 
 def _call(name: str, function: Callable[[Any], Any], row: Any) -> Any:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timezone as utc
 from datetime import tzinfo
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, TypeVar, Union
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import apache_beam as beam
+from apache_beam import typehints
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
 from apache_beam.transforms.util import GroupIntoBatches
 from apache_beam.transforms.window import GlobalWindows
 
@@ -28,6 +31,8 @@ from weaviate_io.schema import TENANT_NAME, collection_name
 from weaviate_io.writing import FAILED, DryRunFn, EncodeFn, SendFn, Settings, WriteInBundleFn
 
 _LOGGER = logging.getLogger(__name__)
+
+_Disposition = TypeVar("_Disposition", CreateDisposition, WriteDisposition)
 
 
 class WriteToWeaviateResult(NamedTuple):
@@ -63,7 +68,7 @@ class WriteToWeaviate(beam.PTransform):
         collection's name.
       create_disposition: ``CREATE_IF_NEEDED`` (from ``schema``) or ``CREATE_NEVER``.
       write_disposition: ``WRITE_APPEND``, or, for one collection and bounded input, ``WRITE_TRUNCATE`` (emptied
-        first) or ``WRITE_EMPTY`` (the job fails where there are objects).
+        first, once for each constructed pipeline) or ``WRITE_EMPTY`` (the job fails where there are objects).
       auto_schema: let the server create collections and properties by its own guess from the first values.
       dimensions: the length of the vectors, or a mapping of vector name to length. Without it one stored object
         tells.
@@ -126,18 +131,18 @@ class WriteToWeaviate(beam.PTransform):
         super().__init__()
         if not callable(collection):
             collection = collection_name(collection)
-        self._write_disposition = WriteDisposition(write_disposition)
+        self._write_disposition = _member(WriteDisposition, "write_disposition", write_disposition)
         self._batching = _one_of("batching", batching, ("auto", "bundle", "group_into_batches"))
         self._buffering = max_buffering_duration_secs
         self._error_handler: Any = None
         self._check(collection, schema, properties, tenant, batch_size, max_errors)
         _one_of("on_failure", on_failure, ("dead_letter", "raise"))
         self._settings = Settings(
-            name=uuid.uuid4().hex,
+            name="",
             connection=_connection(connection, url, grpc_url, api_key, headers, tls_ca),
             mapper=Mapper(collection, id_field, vector_field, tenant_field, tenant, properties),
             schema=_schema_for(collection, read_schema(schema)),
-            create_disposition=CreateDisposition(create_disposition),
+            create_disposition=_member(CreateDisposition, "create_disposition", create_disposition),
             auto_schema=auto_schema,
             unknown_properties=_one_of("unknown_properties", unknown_properties, ("fail", "drop")),
             dimensions=dimensions,
@@ -159,17 +164,19 @@ class WriteToWeaviate(beam.PTransform):
         return self
 
     def expand(self, pcoll: beam.PCollection) -> WriteToWeaviateResult:
-        max_errors = self._settings.max_errors
+        # Named anew each time, so that a second use does not take over the counts of the first.
+        settings = replace(self._settings, name=uuid.uuid4().hex)
+        max_errors = settings.max_errors
         self._check_runner(pcoll)
         if max_errors and not pcoll.is_bounded:
             _LOGGER.warning("max_errors=%d counts per worker process only: the input is unbounded", max_errors)
-        gate = self._gate(pcoll)
-        if self._settings.dry_run:
-            written, failed = self._dry(pcoll)
+        gate = self._gate(pcoll, settings)
+        if settings.dry_run:
+            written, failed = _dry(pcoll, settings)
         elif self._groups(pcoll):
-            written, failed = self._in_batches(pcoll, gate)
+            written, failed = self._in_batches(pcoll, settings, gate)
         else:
-            written, failed = self._in_bundles(pcoll, gate)
+            written, failed = _in_bundles(pcoll, settings, gate)
         if max_errors and pcoll.is_bounded:
             failed | "CheckTotal" >> _CheckTotal(max_errors)
         if self._error_handler is not None:
@@ -191,13 +198,12 @@ class WriteToWeaviate(beam.PTransform):
     def _groups(self, pcoll: beam.PCollection) -> bool:
         return self._batching == "group_into_batches" or (self._batching == "auto" and not pcoll.is_bounded)
 
-    def _gate(self, pcoll: beam.PCollection) -> dict[str, Any]:
+    def _gate(self, pcoll: beam.PCollection, settings: Settings) -> dict[str, Any]:
         """The side input that holds writes back until the collection is as ``write_disposition`` wants it."""
-        if self._write_disposition is WriteDisposition.WRITE_APPEND or self._settings.dry_run:
+        if self._write_disposition is WriteDisposition.WRITE_APPEND or settings.dry_run:
             return {}
         if not pcoll.is_bounded:
             raise ValueError(f"write_disposition={self._write_disposition.value} needs bounded input")
-        settings = self._settings
         collection = settings.mapper.collection
         assert isinstance(collection, str)  # checked at construction
         ready = pcoll.pipeline | "Prepare" >> PrepareCollection(
@@ -205,57 +211,33 @@ class WriteToWeaviate(beam.PTransform):
             collection,
             settings.schema if settings.create_disposition is CreateDisposition.CREATE_IF_NEEDED else None,
             self._write_disposition,
-            settings.name,
+            _run_of(pcoll.pipeline),
         )
         return {"gate": beam.pvalue.AsIter(ready)}
 
-    def _dry(self, pcoll: beam.PCollection) -> tuple[Any, Any]:
-        outputs = pcoll | "Check" >> (
-            beam.ParDo(DryRunFn(self._settings))
-            .with_output_types(WrittenObject, failed=FailedObject)
-            .with_outputs(FAILED, main="written")
-        )
-        return outputs.written, outputs[FAILED]
-
-    def _in_bundles(self, pcoll: beam.PCollection, gate: dict[str, Any]) -> tuple[Any, Any]:
-        outputs = pcoll | "Write" >> (
-            beam.ParDo(WriteInBundleFn(self._settings), **gate)
-            .with_output_types(WrittenObject, failed=FailedObject)
-            .with_outputs(FAILED, main="written")
-        )
-        return outputs.written, outputs[FAILED]
-
-    def _in_batches(self, pcoll: beam.PCollection, gate: dict[str, Any]) -> tuple[Any, Any]:
-        batch_size = self._settings.batch_size or BATCH_SIZE
+    def _in_batches(self, pcoll: beam.PCollection, settings: Settings, gate: dict[str, Any]) -> tuple[Any, Any]:
+        batch_size = settings.batch_size or BATCH_SIZE
         if pcoll.is_bounded:
             batches: beam.PTransform = GroupBoundedIntoBatches(batch_size)
         else:
             seconds = MAX_BUFFERING_SECONDS if self._buffering is None else self._buffering
             batches = GroupIntoBatches.WithShardedKey(batch_size, seconds)
-        encoded = pcoll | "Encode" >> (
-            beam.ParDo(EncodeFn(self._settings), **gate)
-            .with_output_types(tuple[str, Batched], failed=FailedObject)
-            .with_outputs(FAILED, main="encoded")
-        )
-        sent = (
-            encoded.encoded
+        encode = beam.ParDo(EncodeFn(settings), **gate).with_outputs(FAILED, main="encoded")
+        encoded, unusable = _typed(pcoll | "Encode" >> encode, typehints.Tuple[str, Batched])  # type: ignore[misc]
+        sent, refused = _typed(
+            encoded
             | "Global" >> beam.WindowInto(GlobalWindows())
             | "GroupIntoBatches" >> batches
-            | "Send"
-            >> beam.ParDo(SendFn(self._settings))
-            .with_output_types(WrittenObject, failed=FailedObject)
-            .with_outputs(FAILED, main="written")
+            | "Send" >> beam.ParDo(SendFn(settings)).with_outputs(FAILED, main="written")
         )
         # What a timer lets out is lost or doubled in some local runners unless a shuffle follows.
-        written = (
-            sent.written | "Rewindow" >> beam.WindowInto(pcoll.windowing) | "Reshuffle" >> beam.Reshuffle()
-        )
+        written = sent | "Rewindow" >> beam.WindowInto(pcoll.windowing) | "Reshuffle" >> beam.Reshuffle()
         refused = (
-            sent[FAILED]
+            refused
             | "RewindowFailed" >> beam.WindowInto(pcoll.windowing)
             | "ReshuffleFailed" >> beam.Reshuffle()
         )
-        return written, (refused, encoded[FAILED]) | "Failed" >> beam.Flatten()
+        return written, (refused, unusable) | "Failed" >> beam.Flatten()
 
     def _check(
         self,
@@ -282,11 +264,40 @@ class WriteToWeaviate(beam.PTransform):
             )
 
     def _check_runner(self, pcoll: beam.PCollection) -> None:
-        runner = type(pcoll.pipeline.runner).__name__
-        if not pcoll.is_bounded and runner in ("DirectRunner", "BundleBasedDirectRunner"):
+        runner = pcoll.pipeline.runner
+        if not pcoll.is_bounded and isinstance(runner, (SwitchingDirectRunner, BundleBasedDirectRunner)):
             raise ValueError(
-                f"{runner} loses streaming batches (apache/beam#28716); run with --runner=PrismRunner instead"
+                "the DirectRunner loses streaming batches (apache/beam#28716); "
+                "run with --runner=PrismRunner instead"
             )
+
+
+def _dry(pcoll: beam.PCollection, settings: Settings) -> tuple[Any, Any]:
+    return _typed(pcoll | "Check" >> beam.ParDo(DryRunFn(settings)).with_outputs(FAILED, main="written"))
+
+
+def _in_bundles(pcoll: beam.PCollection, settings: Settings, gate: dict[str, Any]) -> tuple[Any, Any]:
+    write = beam.ParDo(WriteInBundleFn(settings), **gate)
+    return _typed(pcoll | "Write" >> write.with_outputs(FAILED, main="written"))
+
+
+def _typed(outputs: Any, main: Any = WrittenObject) -> tuple[beam.PCollection, beam.PCollection]:
+    """The main output and the failures, with their types.
+
+    Not by ``with_output_types``: with ``--runtime_type_check`` Beam holds every failure against the type of the
+    main output.
+    """
+    first, failed = outputs
+    first.element_type, failed.element_type = main, FailedObject
+    return first, failed
+
+
+_runs: WeakKeyDictionary[beam.Pipeline, str] = WeakKeyDictionary()
+
+
+def _run_of(pipeline: beam.Pipeline) -> str:
+    """Names the pipeline: two of its writes empty a collection once, those of another empty it again."""
+    return _runs.setdefault(pipeline, uuid.uuid4().hex)
 
 
 class _CheckTotal(beam.PTransform):
@@ -342,6 +353,10 @@ def _one_of(name: str, value: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
         raise ValueError(f"{name}={value!r} is none of {', '.join(map(repr, allowed))}")
     return value
+
+
+def _member(kind: type[_Disposition], name: str, value: str) -> _Disposition:
+    return kind(_one_of(name, value, [member.value for member in kind]))
 
 
 def _level(level: Optional[str]) -> Optional[str]:

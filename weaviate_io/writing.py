@@ -31,6 +31,10 @@ FAILED = "failed"
 """Tag of the dead letter."""
 
 
+_ANY = beam.coders.FastPrimitivesCoder()
+"""What Beam encodes the fields ``object`` and ``row`` of a failure with."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything a worker needs to know about a write; travels with its DoFns."""
@@ -82,7 +86,9 @@ class Translator:
             yield self._translate(source)
             return
         for number, row in enumerate(arrow.rows(source.row)):
-            yield self._translate(source._replace(row=row, position=f"{source.position or 'table'}: row {number}"))
+            yield self._translate(
+                source._replace(row=row, position=f"{source.position or 'table'}: row {number}")
+            )
 
     def _translate(self, source: Source) -> Union[Translated, FailedObject]:
         row, position, text, name = source
@@ -97,12 +103,11 @@ class Translator:
                 schema, encoder = self._changed_encoder(name, schema, error)
                 given = self._mapper.map(row, schema, text)
                 encoded = encoder.encode(given)
-        except CollectionNotFound as error:
-            if not callable(self._mapper.collection):
-                raise WeaviateError(str(error)) from None
-            return failed_row(error, source._replace(collection=name), given)
         except RowError as error:
-            return failed_row(error, source._replace(collection=name), given)
+            if isinstance(error, CollectionNotFound) and not callable(self._mapper.collection):
+                raise WeaviateError(str(error)) from None
+            # Text is kept as it came: what it stands for is up to the schema at the time of the replay.
+            return failed_row(error, source._replace(collection=name), None if text else given)
         return Translated(schema, encoded, given, position)
 
     def _encoder(self, name: str, refresh: bool = False) -> tuple[CollectionSchema, ObjectEncoder]:
@@ -320,16 +325,18 @@ def _with_value(origin: WindowedValue, value: Any) -> WindowedValue:
 def failed_row(error: RowError, source: Source, given: Optional[WeaviateObject]) -> FailedObject:
     """The dead letter of a row that was never sent; the object, where the row could be understood."""
     row = SourceRow(source.row, source.position or "", True) if source.text else source.row
-    return FailedObject(
-        reason=error.reason,
-        error=_utf8(str(error)),
-        attempts=0,
-        collection=_text(source.collection),
-        tenant=_text(given.tenant) if given is not None else None,
-        uuid=_text(given.uuid) if given is not None else None,
-        object=_portable(given) if given is not None else None,
-        row=row if given is None else None,
-        position=_text(source.position),
+    return _portable(
+        FailedObject(
+            reason=error.reason,
+            error=_utf8(str(error)),
+            attempts=0,
+            collection=_text(source.collection),
+            tenant=_text(given.tenant) if given is not None else None,
+            uuid=_text(given.uuid) if given is not None else None,
+            object=given,
+            row=row if given is None else None,
+            position=_text(source.position),
+        )
     )
 
 
@@ -337,24 +344,44 @@ def failed_object(
     failure: Failure, encoded: EncodedObject, given: WeaviateObject, position: Optional[str]
 ) -> FailedObject:
     """The dead letter of an object that the server refused."""
-    return FailedObject(
-        reason=failure.reason,
-        error=_utf8(failure.error),
-        attempts=failure.attempts,
-        collection=given.collection,
-        tenant=encoded.tenant,
-        uuid=encoded.uuid,
-        object=_portable(given._replace(uuid=encoded.uuid, tenant=encoded.tenant)),
-        row=None,
-        position=_text(position),
+    return _portable(
+        FailedObject(
+            reason=failure.reason,
+            error=_utf8(failure.error),
+            attempts=failure.attempts,
+            collection=given.collection,
+            tenant=encoded.tenant,
+            uuid=encoded.uuid,
+            object=given._replace(uuid=encoded.uuid, tenant=encoded.tenant),
+            row=None,
+            position=_text(position),
+        )
     )
 
 
-def _portable(given: WeaviateObject) -> WeaviateObject:
-    """The object with its text fields as text that a row coder takes."""
-    return given._replace(
-        uuid=_text(given.uuid), tenant=_text(given.tenant), collection=_text(given.collection)
-    )
+def _portable(failure: FailedObject) -> FailedObject:
+    """The failure with an object or row that a coder takes; else the failure itself would fail its bundle."""
+    given, row = failure.object, failure.row
+    if given is not None:
+        given = given._replace(
+            uuid=_text(given.uuid), tenant=_text(given.tenant), collection=_text(given.collection)
+        )
+        if _is_codable(given):
+            return failure._replace(object=given)
+        row = given
+    # A text with half of a surrogate pair is refused as it is, and taken as part of a pickled value.
+    for form in (row, SourceRow(row, failure.position or "")):
+        if _is_codable(form):
+            return failure._replace(object=None, row=form)
+    return failure._replace(object=None, row=_utf8(repr(row)))
+
+
+def _is_codable(value: Any) -> bool:
+    try:
+        _ANY.encode(value)
+    except Exception:  # whatever the classes of the value raise
+        return False
+    return True
 
 
 def _text(value: Any) -> Optional[str]:

@@ -38,12 +38,19 @@ and ``python -m weaviate_io.testing install`` to get the binary beforehand.
         proxy.latency = 0.2
         run_my_pipeline(url=server.url, grpc_url=proxy.address)
 
+**A model provider** for collections whose vectors the server makes: :class:`FakeEmbeddings` speaks the embeddings
+API of OpenAI, counts what it is asked, and refuses or keeps silent on script.
+
 Nothing is started by importing this package.
 """
 
 from __future__ import annotations
 
 from weaviate_io.testing.binary import ServerUnavailable as ServerUnavailable
+from weaviate_io.testing.embeddings import FakeEmbeddings as FakeEmbeddings
+from weaviate_io.testing.embeddings import Hold as Hold
+from weaviate_io.testing.embeddings import Refuse as Refuse
+from weaviate_io.testing.embeddings import Vectors as Vectors
 from weaviate_io.testing.fake import FakeWeaviate as FakeWeaviate
 from weaviate_io.testing.fake import Request as Request
 from weaviate_io.testing.faults import Action as Action
