@@ -97,7 +97,7 @@ _counts: dict[str, int] = defaultdict(int)
 
 
 class FailureLimit:
-    """Counts the failures of a write in this process, logs the first ten, and stops the job above the limit.
+    """Counts the failures of a write in this process, logs the first ten without their values, and stops the job above the limit.
 
     Args:
       write: names the write, the same on every worker; its instances in one process share a count.
@@ -114,15 +114,19 @@ class FailureLimit:
             _counts[self._write] += 1
             count = _counts[self._write]
         if count <= _LOGGED:
-            _LOGGER.warning("not written: %s", describe(failure))
+            # Errors quote values, which do not belong into a log; the dead letter has them.
+            _LOGGER.warning("not written: %s: %s", _place(failure), failure.reason)
         if self._max_errors is not None and count > self._max_errors:
             allowed = f"more than max_errors={self._max_errors} objects" if self._max_errors else "an object"
             raise TooManyErrors(f"{allowed} failed; the last: {describe(failure)}")
 
 
 def describe(failure: FailedObject) -> str:
-    """A failure in one line, without its payload."""
-    what = failure.uuid or "a row"
+    """A failure in one line, with its error but not the object."""
+    return f"{_place(failure)}: {failure.reason}: {failure.error}"
+
+
+def _place(failure: FailedObject) -> str:
     where = f" at {failure.position}" if failure.position else ""
     into = f" of {failure.collection}" if failure.collection else ""
-    return f"{what}{into}{where}: {failure.reason}: {failure.error}"
+    return f"{failure.uuid or 'a row'}{into}{where}"
