@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from weaviate_io import proto
+from weaviate_io.causes import grpc_cause, rest_cause, rest_refusal
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.errors import WeaviateError
 from weaviate_io.flow import Flow
@@ -58,20 +59,24 @@ class Client:
 
     def __init__(self, connection: WeaviateConnection) -> None:
         self._connection = connection
-        headers = connection.resolve_headers() | _INTEGRATION
-        self._session = _session(connection, headers)
-        meta = self._probe_rest()
-        self.version: str = meta.get("version", "unknown")
-        self.max_message_size: int = int(meta.get("grpcMaxMessageSize") or 104_858_000)
-        self.flow = Flow(connection.timeout)
-        self._metadata = tuple(headers.items())
-        self._channel = _open_channel(connection)
+        self._headers = connection.resolve_headers() | _INTEGRATION
+        self._resolved_at = time.monotonic()
+        roots = _read_authority(connection)
+        self._session = _session(connection, self._headers)
         try:
-            self._probe_grpc()
+            meta = self._probe_rest()
+            self._channel = _open_channel(connection, roots)
+            try:
+                self._probe_grpc()
+            except BaseException:
+                self._channel.close()
+                raise
         except BaseException:
-            self._channel.close()
             self._session.close()
             raise
+        self.version: str = meta["version"]
+        self.max_message_size: int = int(meta.get("grpcMaxMessageSize") or 104_858_000)
+        self.flow = Flow(connection.timeout)
         self._batch_objects = self._channel.unary_unary(proto.BATCH_OBJECTS)
         self._search = self._channel.unary_unary(proto.SEARCH)
         self._schemas: dict[str, tuple[float, Optional[CollectionSchema]]] = {}
@@ -79,14 +84,35 @@ class Client:
 
     def batch_objects(self, request: bytes, timeout: float) -> Any:
         """Start a BatchObjects call and return its future; the caller gives the place in flight back."""
-        return self._batch_objects.future(request, timeout=timeout, metadata=self._metadata)
+        return self._batch_objects.future(request, timeout=timeout, metadata=self._metadata())
 
     def search(self, request: Any) -> Any:
         """Call Search and return the reply; raises ``grpc.RpcError``."""
         payload = self._search(
-            request.SerializeToString(), timeout=self._connection.timeout, metadata=self._metadata
+            request.SerializeToString(), timeout=self._connection.timeout, metadata=self._metadata()
         )
         return proto.SearchReply.FromString(payload)
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return tuple(self._headers.items())
+
+    def renew_secrets(self, since: float) -> bool:
+        """Resolve the secrets again after a refusal, as a token may have run out.
+
+        Args:
+          since: ``time.monotonic()`` of the refused request.
+
+        Returns whether there are others now than it was sent with, so that another try makes sense.
+        """
+        with self._lock:
+            if self._resolved_at > since:
+                return True
+            headers = self._connection.resolve_headers() | _INTEGRATION
+            if headers == self._headers:
+                return False
+            self._headers, self._resolved_at = headers, time.monotonic()
+            self._session.headers.update(headers)
+            return True
 
     def schema(self, name: str, refresh: bool = False) -> Optional[CollectionSchema]:
         """What the collection expects, None where it does not exist.
@@ -147,7 +173,9 @@ class Client:
         """Call the REST API; raises :class:`WeaviateError` for a status that is not accepted."""
         url = f"{self._connection.rest_url}{path}"
         try:
-            response = self._session.request(method, url, json=json, timeout=_REST_TIMEOUT)
+            response = self._session.request(
+                method, url, json=json, timeout=_REST_TIMEOUT, verify=self._session.verify
+            )
         except requests.RequestException as error:
             raise WeaviateError(f"{method} {url}: {rest_cause(error)}") from None
         if response.status_code not in accept:
@@ -166,9 +194,8 @@ class Client:
         timeout = self._connection.probe_timeout
         with requests.Session() as once:  # no retries: a wrong address must show at once
             once.headers.update(self._session.headers)
-            once.verify = self._session.verify
             try:
-                response = once.get(url, timeout=timeout)
+                response = once.get(url, timeout=timeout, verify=self._session.verify)
             except requests.RequestException as error:
                 raise WeaviateError(
                     f"no Weaviate at {self._connection.rest_url}: {rest_cause(error)}"
@@ -189,7 +216,7 @@ class Client:
         target = self._connection.grpc_target
         check = self._channel.unary_unary(_HEALTH)
         try:
-            check(b"", timeout=self._connection.probe_timeout, metadata=self._metadata)
+            check(b"", timeout=self._connection.probe_timeout, metadata=self._metadata())
         except grpc.RpcError as error:
             cause = grpc_cause(error, self._connection)
             if cause:
@@ -200,6 +227,7 @@ def _session(connection: WeaviateConnection, headers: Mapping[str, str]) -> requ
     session = requests.Session()
     session.headers.update(headers)
     if connection.tls_ca:
+        # To be given with every request too: a variable such as REQUESTS_CA_BUNDLE beats that of the session.
         session.verify = connection.tls_ca
     adapter = HTTPAdapter(max_retries=_RETRIES)
     session.mount("http://", adapter)
@@ -207,88 +235,40 @@ def _session(connection: WeaviateConnection, headers: Mapping[str, str]) -> requ
     return session
 
 
-def _open_channel(connection: WeaviateConnection) -> grpc.Channel:
+def _read_authority(connection: WeaviateConnection) -> Optional[bytes]:
+    """The certificate authority to trust, None for the usual ones."""
+    if not connection.tls_ca:
+        return None
+    try:
+        with open(connection.tls_ca, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise WeaviateError(
+            f"tls_ca={connection.tls_ca!r} cannot be read on this worker: {error.strerror}"
+        ) from None
+
+
+def _open_channel(connection: WeaviateConnection, roots: Optional[bytes]) -> grpc.Channel:
     target = connection.grpc_target
     if not connection.grpc_secure:
         return grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
-    roots = None
-    if connection.tls_ca:
-        try:
-            with open(connection.tls_ca, "rb") as file:
-                roots = file.read()
-        except OSError as error:
-            raise WeaviateError(
-                f"tls_ca={connection.tls_ca!r} cannot be read on this worker: {error.strerror}"
-            ) from None
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options=_CHANNEL_OPTIONS)
-
-
-_REST_CAUSES = (
-    ("Name or service not known", "its host name does not resolve"),
-    ("NameResolutionError", "its host name does not resolve"),
-    ("Connection refused", "nothing listens there; is the server running, and is this its REST port?"),
-    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted; give the authority as tls_ca="),
-    ("WRONG_VERSION_NUMBER", "it does not speak TLS; use http:// in url="),
-    ("SSL", "the TLS handshake failed"),
-    ("BadStatusLine", "it does not speak HTTP/1; is this the gRPC port?"),
-    ("RemoteDisconnected", "it hung up; does it want https:// in url=, or is this the gRPC port?"),
-    ("Connection aborted", "it does not speak HTTP/1; is this the gRPC port?"),
-    ("timed out", "it did not answer in time; is a firewall between?"),
-)
-
-_GRPC_CAUSES = (
-    ("http1.x server", "it speaks HTTP/1, not gRPC; is this the REST port? gRPC is usually on 50051"),
-    ("DNS resolution failed", "its host name does not resolve"),
-    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted; give the authority as tls_ca="),
-    ("Hostname Verification", "its certificate is for another host name"),
-    ("Peer name", "its certificate is for another host name"),
-    ("andshake", "the TLS handshake failed; does it speak TLS (grpcs://), and is its certificate trusted?"),
-    ("Connection refused", "nothing listens there; give the gRPC address as grpc_url="),
-    ("Socket closed", "it hung up; does it want TLS (grpcs://) or none (grpc://)?"),
-)
-
-
-def rest_cause(error: Exception) -> str:
-    """Why a REST call got no answer, in words that say what to do."""
-    text = repr(error)
-    return next((cause for sign, cause in _REST_CAUSES if sign in text), text[:300])
-
-
-def rest_refusal(response: requests.Response) -> str:
-    """What a REST answer with an error status says."""
-    try:
-        body = response.json()
-        words = body.get("message") or "; ".join(e["message"] for e in body["error"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        words = response.text[:200]
-    hint = "the server lets nobody in with this api_key=: " if response.status_code == 401 else ""
-    return f"{hint}{response.status_code} {words}".strip()
-
-
-def grpc_cause(error: grpc.RpcError, connection: WeaviateConnection) -> str:
-    """Why the first gRPC call failed, or nothing where the server was reached all the same."""
-    code, details = error.code(), error.details() or ""
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"no answer within {connection.probe_timeout:g} s; is a firewall between?"
-    if code is grpc.StatusCode.UNIMPLEMENTED:
-        return "it speaks gRPC, but is no Weaviate"
-    if code is grpc.StatusCode.UNAUTHENTICATED or "extract auth" in details:
-        return f"the server refused the key ({details}); check api_key="
-    if code is not grpc.StatusCode.UNAVAILABLE or "mode" in details:
-        return ""
-    return next((cause for sign, cause in _GRPC_CAUSES if sign in details), details[:300])
 
 
 class _Registry:
     """The open clients of this process and how many use each."""
 
     def __init__(self) -> None:
+        self._clients: dict[WeaviateConnection, tuple[Client, int]] = {}
+        self._inherited: list[Any] = []
         self.reset()
         os.register_at_fork(after_in_child=self.reset)
 
     def reset(self) -> None:
+        # A forked child keeps the clients of its parent, unused: gRPC may hang where it ends their channels.
+        self._inherited.append(self._clients)
         self._lock = threading.Lock()
-        self._clients: dict[WeaviateConnection, tuple[Client, int]] = {}
+        self._clients = {}
 
     def acquire(self, connection: WeaviateConnection) -> Client:
         with self._lock:

@@ -1,8 +1,8 @@
 """What an error means: the rows that cannot be written, and what to do about each answer of the server.
 
 The server has few status codes and many texts, and replicas quote the texts of other nodes, so the tables
-below match substrings anywhere. Order matters: a text that puts a whole request in doubt beats one that
-refuses an object, and that beats one that asks for another try.
+below match substrings anywhere. Order matters: a text that concerns a whole request beats one that refuses an
+object, that beats one that leaves open what was stored, and that one which asks for another try.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Verdict(NamedTuple):
 
 
 _REFUSED, _RETRY, _IN_DOUBT = Meaning.REFUSED, Meaning.RETRY, Meaning.IN_DOUBT
-_TAINTED, _POISON, _FATAL = Meaning.TAINTED, Meaning.POISON, Meaning.FATAL
+_UNCLEAR, _TAINTED, _POISON, _FATAL = Meaning.UNCLEAR, Meaning.TAINTED, Meaning.POISON, Meaning.FATAL
 
 _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     # Weaviate 1.39.0 and older report these on the first object of a shard only, and the others as written.
@@ -65,9 +65,14 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     ),
     (
         Verdict(_TAINTED, "server_error"),
-        ("failed to push record to queue", "an unexpected error occurred", "could not find index for class"),
+        (
+            "failed to push record to queue",
+            "queue not found for target vector",
+            "could not find index for class",
+        ),
     ),
     (Verdict(_POISON, "invalid_vector"), ("inconsistent vector lengths",)),
+    (Verdict(_POISON, "server_error"), ("panic occurred", "an unexpected error occurred")),
     (Verdict(_REFUSED, "usage_limit"), ("usage limit", "count limit of")),
     (Verdict(_REFUSED, "invalid_uuid"), ("invalid UUID",)),
     (
@@ -77,8 +82,7 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     (
         Verdict(_REFUSED, "invalid_property"),
         (
-            "array property '",
-            "property '",
+            "' on class '",  # every "invalid <type> property 'p' on class 'C'", and what auto-schema cannot guess
             "invalid text array value",
             "could not recognize object's properties",
             "mismatched data type",
@@ -130,9 +134,23 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     (Verdict(_REFUSED, "permission_denied"), ("insufficient permissions",)),
     (
         Verdict(_REFUSED, "invalid_reference"),
-        ("target is a multi-target reference", "target is a single-target reference", "invalid cref"),
+        ("target is a multi-target reference", "target is a single-target reference"),
     ),
-    (Verdict(_REFUSED, "vectorizer_refused"), ("no api key found", "status: 401", "status: 400")),
+    (
+        Verdict(_REFUSED, "vectorizer_refused"),
+        ("no api key found", "failed with status: 401", "failed with status: 400"),
+    ),
+    (
+        Verdict(_UNCLEAR, "not_indexed"),
+        ("insert to vector index", "insert to multi vector index", "update prop-specific indices"),
+    ),
+    # The target may be on its way in another request.
+    (Verdict(_UNCLEAR, "invalid_reference"), ("no object with id",)),
+    # Replicas quote the reasons of others, of which some would mean another try: here one may have stored it.
+    (
+        Verdict(_IN_DOUBT, "replicas_unavailable"),
+        ("cannot reach enough replicas", "cannot achieve consistency level", "broadcast: "),
+    ),
     (
         Verdict(_RETRY, "rate_limited"),
         ("rate limit", "Rate limit reached", "tokens per min", "status: 429", "429 Too many"),
@@ -168,20 +186,13 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Verdict(Meaning.UNCLEAR, "not_indexed"),
-        ("insert to vector index", "insert to multi vector index", "update prop-specific indices"),
-    ),
-    (
-        Verdict(_IN_DOUBT, "replicas_unavailable"),
-        ("cannot reach enough replicas", "cannot achieve consistency level", "broadcast"),
-    ),
-    (
         Verdict(_IN_DOUBT, "server_unavailable"),
         (
             "connect: ",
             "connection refused",
             "broken pipe",
-            "EOF",
+            ": EOF",
+            "unexpected EOF",
             "i/o timeout",
             "error: request not found",
             "the client connection is closing",
@@ -191,9 +202,11 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
             "end store object",
         ),
     ),
+    # Last: the check whether the target of a reference exists may fail for any of the reasons above.
+    (Verdict(_REFUSED, "invalid_reference"), ("invalid cref",)),
 )
 
-_UNEXPLAINED = Verdict(Meaning.UNCLEAR, "server_error")
+_UNEXPLAINED = Verdict(_UNCLEAR, "server_error")
 
 
 def object_verdict(text: str) -> Verdict:
@@ -225,11 +238,13 @@ _CALLS: dict[grpc.StatusCode, Verdict] = {
 }
 
 _CALL_TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
-    (Verdict(Meaning.TOO_LARGE, "too_large"), ("larger than max",)),
-    (Verdict(_FATAL, "unauthenticated"), ("extract auth", "unauthorized")),
-    (Verdict(_RETRY, "out_of_memory"), ("not enough memory",)),
-    # One object with such a name fails the whole call, before anything is stored.
+    # One object with such a name, whatever words are in it, fails the whole call before anything is stored.
     (Verdict(_POISON, "invalid_tenant"), ("empty tenant name", "is not a valid tenant name")),
+    (Verdict(_POISON, "server_error"), ("panic occurred", "error unmarshalling request")),
+    (Verdict(Meaning.TOO_LARGE, "too_large"), ("larger than max",)),
+    (Verdict(_FATAL, "unauthenticated"), ("extract auth", "unauthorized: ")),
+    (Verdict(_REFUSED, "usage_limit"), ("usage limit", "count limit of")),
+    (Verdict(_RETRY, "out_of_memory"), ("not enough memory",)),
     (Verdict(_IN_DOUBT, "server_unavailable"), ("Stream removed", "RST_STREAM", "Socket closed")),
 )
 
@@ -256,5 +271,6 @@ def call_verdict(code: grpc.StatusCode, details: str, status_details: bytes = b"
             return known
     if code is grpc.StatusCode.UNKNOWN:
         known = object_verdict(details)
-        return Verdict(_POISON, "server_error") if known is _UNEXPLAINED else known
+        # What would refuse an object may be meant for one of many.
+        return known._replace(meaning=_POISON) if known is _UNEXPLAINED or known.meaning is _REFUSED else known
     return _CALLS.get(code, Verdict(_POISON, "server_error"))

@@ -17,6 +17,8 @@ _FIRST_OBJECTS = 200
 _FIRST_OBJECTS_VECTORIZED = 100  # the server asks a model provider about each of them
 _SHORTEST, _LONGEST = 1.0, 10.0  # seconds that a request should take
 _DEADLINE_FACTOR = 5.0  # a deadline is this many times the slowest request seen
+_LONGEST_DEADLINE = 300.0  # seconds; lest one stall of the server makes all later waits endless
+_LONGEST_SETTLING = 30.0  # seconds
 
 
 class Flow:
@@ -37,6 +39,7 @@ class Flow:
     def __init__(self, shortest_deadline: float, max_in_flight: int = 16) -> None:
         self._shortest_deadline = shortest_deadline
         self._slowest = 0.0
+        self._slowest_lost = 0.0
         self._sizes: dict[str, int] = {}
         self._max_in_flight = max_in_flight
         self._in_flight = 0
@@ -50,7 +53,11 @@ class Flow:
 
     def deadline(self) -> float:
         """Seconds that the next request may take."""
-        return max(self._shortest_deadline, _DEADLINE_FACTOR * self._slowest)
+        return max(self._shortest_deadline, min(_DEADLINE_FACTOR * self._slowest, _LONGEST_DEADLINE))
+
+    def settling_time(self) -> float:
+        """Seconds in which the server has done with a request that was given up, as far as requests have shown."""
+        return min(max(self._slowest, self._slowest_lost), _LONGEST_SETTLING)
 
     def finished(self, collection: str, objects: int, seconds: float, vectorized: bool) -> None:
         """Learn from a request that was answered."""
@@ -63,9 +70,10 @@ class Flow:
                 size = min(MAX_OBJECTS, 2 * size)
             self._sizes[collection] = size
 
-    def too_slow(self, collection: str, objects: int, vectorized: bool) -> None:
+    def too_slow(self, collection: str, objects: int, seconds: float, vectorized: bool) -> None:
         """Learn from a request that ran into its deadline."""
         with self._changed:
+            self._slowest_lost = max(self._slowest_lost, seconds)
             size = self.request_size(collection, vectorized)
             self._sizes[collection] = max(1, min(size, objects // 2))
 

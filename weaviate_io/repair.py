@@ -12,7 +12,7 @@ they belong to, and take the same two steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from weaviate_io import proto
 from weaviate_io.encoding import has_vectors, with_nudged_vectors, with_vectors
@@ -37,17 +37,34 @@ def plan(request: Request) -> int:
     return planned
 
 
-def plan_made_vectors(search: Search, request: Request, entries: Sequence[Entry]) -> list[Entry]:
-    """Of entries that are stored, those with vectors that the server made, with the steps of their repair."""
+class Found(NamedTuple):
+    """Stored entries by what a search says of their vectors, which the server was to make.
+
+    Those in ``planned`` have the steps of their repair, those in ``missing`` their plain write again.
+    """
+
+    planned: list[Entry]
+    without_vectors: list[Entry]
+    missing: list[Entry]
+
+
+def plan_made_vectors(search: Search, request: Request, entries: Sequence[Entry]) -> Found:
+    """Read the vectors of stored entries back, and plan to send them nudged and then as they were read."""
     stored = _read_vectors(search, request, entries)
-    planned = []
+    result = Found([], [], [])
     for entry in entries:
+        plain = entry.items[-1].encoded.payload
         found = stored.get((entry.tenant, entry.uuid))
-        if found is not None and (found.vector_bytes or found.vectors):
-            exact = with_vectors(entry.items[-1].encoded.payload, found.vector_bytes, found.vectors)
+        if found is None:
+            entry.steps = [plain]
+            result.missing.append(entry)
+        elif found.vector_bytes or found.vectors:
+            exact = with_vectors(plain, found.vector_bytes, found.vectors)
             entry.steps = [with_nudged_vectors(exact), exact]
-            planned.append(entry)
-    return planned
+            result.planned.append(entry)
+        else:
+            result.without_vectors.append(entry)
+    return result
 
 
 def _read_vectors(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Optional
-
-from apache_beam.utils.retry import FuzzedExponentialIntervals
 
 from weaviate_io.encoding import EncodedObject
 from weaviate_io.schema import CollectionSchema
@@ -29,11 +28,13 @@ class Entry:
       items: what it stands for: objects with one id, of which the last one's content is sent.
       steps: payloads that are still to be acknowledged, in this order. A plain write has one; a repair has two.
       attempts: how often the object was sent.
+      unclear: how often the server gave an error of unknown nature for it.
     """
 
     items: list[Item]
     steps: list[bytes]
     attempts: int = 0
+    unclear: int = 0
 
     @property
     def uuid(self) -> str:
@@ -44,9 +45,9 @@ class Entry:
         return self.items[-1].encoded.tenant
 
 
-def pauses() -> Iterator[float]:
-    """Growing, jittered seconds to wait before the next try; without end for all that matters."""
-    return iter(FuzzedExponentialIntervals(_FIRST_PAUSE, num_retries=10_000, max_delay_secs=_LONGEST_PAUSE))
+def pause_after(tries: int) -> float:
+    """Seconds to wait after so many failed tries: growing, and jittered lest workers come back in step."""
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Request:
       schema: the collection.
       entries: the objects.
       give_up_at: ``time.monotonic()`` after which no new try is made.
-      pauses: what to wait between tries.
+      tries: how often it failed so far.
       not_before: ``time.monotonic()`` of the next try.
       unexplained: how often it failed as a whole without naming an object.
       read_back: whether vectors that the server makes are to be read back and repaired once it is through.
@@ -67,7 +68,7 @@ class Request:
     schema: CollectionSchema
     entries: list[Entry]
     give_up_at: float
-    pauses: Iterator[float] = field(default_factory=pauses)
+    tries: int = 0
     not_before: float = 0.0
     unexplained: int = 0
     read_back: bool = False

@@ -1,4 +1,4 @@
-"""Sends encoded objects and tells the outcome of each one. There is no Beam in it but its back-off.
+"""Sends encoded objects and tells the outcome of each one. There is no Beam in it.
 
 A request goes out with a deadline and is never cancelled. Its answer is judged object by object: what is
 refused is an outcome, what may succeed later is sent again, alone, after a growing, jittered pause. A request
@@ -12,62 +12,33 @@ import queue
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Optional
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Optional
 
 import grpc
 
-from weaviate_io import proto, repair
+from weaviate_io import repair
 from weaviate_io.client import Client
 from weaviate_io.encoding import join_request
 from weaviate_io.errors import Meaning, Verdict, WeaviateError, call_verdict, object_verdict
-from weaviate_io.request import Entry, Item, Request, merge, pauses
+from weaviate_io.outcome import Failure, Fault, Outcome, Tally, errors_by_index, status_details
+from weaviate_io.request import Entry, Item, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
+
+__all__ = ["BUDGET", "Failure", "Outcome", "Sender", "Tally"]
 
 BUDGET = 300.0
 """Seconds after which a request is given up; below Flink's checkpoint timeout of 600."""
 
 _UNCLEAR_TRIES = 4  # of an object whose error is of unknown nature
-_UNEXPLAINED_TRIES = 2  # of a request that fails as a whole without a reason, before it is halved
+_UNEXPLAINED_TRIES = 3  # of a request that fails as a whole without a reason, before it is halved
 _LIMIT = re.compile(r"larger than max \(\d+ vs\. (\d+)\)")
 _CONCERNS_ALL = (Meaning.TAINTED, Meaning.POISON)
-
-
-class Failure(NamedTuple):
-    """Why an object was not written: a stable reason, the words of the server, and how often it was sent."""
-
-    reason: str
-    error: str
-    attempts: int
-
-
-class Outcome(NamedTuple):
-    """What became of an object: written where ``failure`` is None."""
-
-    collection: str
-    item: Item
-    failure: Optional[Failure]
-
-
-@dataclass
-class Tally:
-    """What a sender did since it was last asked; the numbers behind the metrics."""
-
-    requests: int = 0
-    retries: int = 0
-    unknown_outcomes: int = 0
-    repaired: int = 0
-    splits: int = 0
-    bytes: int = 0
-    throttled_seconds: float = 0.0
-    batch_sizes: list[int] = field(default_factory=list)
-    latencies_ms: list[int] = field(default_factory=list)
-
-
-class _Fault(NamedTuple):
-    verdict: Verdict
-    text: str
+_TIMED_OUT = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)  # as client or server is first
+_NOT_FOUND = Fault(
+    Verdict(Meaning.UNCLEAR, "not_indexed"),
+    "the server acknowledged the object, but does not find it by its id",
+)
 
 
 class Sender:
@@ -82,6 +53,7 @@ class Sender:
       batch_size: most objects in a request; None lets it adapt up to 1,000.
       max_in_flight: open requests of this sender.
       budget: seconds after which a request is given up.
+      pause: seconds to wait before the next try, of the number of failed ones.
     """
 
     def __init__(
@@ -92,6 +64,7 @@ class Sender:
         batch_size: Optional[int] = None,
         max_in_flight: int = 2,
         budget: float = BUDGET,
+        pause: Callable[[int], float] = pause_after,
     ) -> None:
         self._client = client
         self._flow = client.flow
@@ -99,9 +72,10 @@ class Sender:
         self._batch_size = batch_size
         self._max_in_flight = max_in_flight
         self._budget = budget
+        self._pause = pause
         self._waiting: deque[Request] = deque()
         self._in_flight = 0
-        self._answers: queue.SimpleQueue[tuple[Request, Any]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[Request, Any, float]] = queue.SimpleQueue()
         self._outcomes: list[Outcome] = []
         self.tally = Tally()
 
@@ -143,7 +117,7 @@ class Sender:
             size = entry.items[-1].encoded.size
             if size > limit:
                 text = f"the object has {size:,} bytes, the server takes {limit:,} in a request"
-                self._refuse(schema, entry, _Fault(Verdict(Meaning.REFUSED, "too_large"), text))
+                self._refuse(schema, entry, Fault(Verdict(Meaning.REFUSED, "too_large"), text))
                 continue
             if request and (total + size > self.max_bytes or len(request) >= self.request_size(schema)):
                 yield request
@@ -178,15 +152,20 @@ class Sender:
         self.tally.bytes += len(payload)
         self.tally.batch_sizes.append(len(request.entries))
         self._flow.acquire()
-        self._in_flight += 1
         request.sent_at = time.monotonic()
-        call = self._client.batch_objects(payload, self._flow.deadline())
+        try:
+            call = self._client.batch_objects(payload, self._flow.deadline())
+        except BaseException:
+            self._flow.release()
+            raise
+        self._in_flight += 1
         call.add_done_callback(lambda done: self._answered(request, done))
 
     def _answered(self, request: Request, call: Any) -> None:
         """Called by gRPC, in a thread of its own."""
         self._flow.release()
-        self._answers.put((request, call))
+        # The time of the answer, not of its judgement: the owner of the sender may be busy with other things.
+        self._answers.put((request, call, time.monotonic() - request.sent_at))
 
     def _judge_next(self) -> None:
         """Wait for an answer or for the end of a pause, whichever comes first."""
@@ -195,33 +174,32 @@ class Sender:
         if self._waiting and self._in_flight < self._max_in_flight:
             timeout = max(0.0, min(request.not_before for request in self._waiting) - started)
         try:
-            request, call = self._answers.get(timeout=timeout)
+            request, call, seconds = self._answers.get(timeout=timeout)
         except queue.Empty:
             self.tally.throttled_seconds += time.monotonic() - started
             return
         self._in_flight -= 1
-        seconds = time.monotonic() - request.sent_at
         self.tally.latencies_ms.append(int(seconds * 1000))
         name, vectorized = request.schema.name, request.schema.makes_vectors
         if call.code() is grpc.StatusCode.OK:
             self._flow.finished(name, len(request.entries), seconds, vectorized)
             self._judge_reply(request, call.result())
             return
-        if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self._flow.too_slow(name, len(request.entries), vectorized)
+        if call.code() in _TIMED_OUT:
+            self._flow.too_slow(name, len(request.entries), seconds, vectorized)
         self._judge_failed_call(request, call)
 
     def _judge_reply(self, request: Request, payload: bytes) -> None:
-        texts = _errors_by_index(payload, len(request.entries))
+        texts = errors_by_index(payload, len(request.entries))
         if texts is None:
             verdict = Verdict(Meaning.POISON, "server_error")
-            self._isolate(request, _Fault(verdict, "the reply cannot be understood"))
+            self._isolate(request, Fault(verdict, "the reply cannot be understood"))
             return
-        faults = {index: _Fault(object_verdict(text), text) for index, text in texts.items()}
+        faults = {index: Fault(object_verdict(text), text) for index, text in texts.items()}
         taint = next((fault for fault in faults.values() if fault.verdict.meaning in _CONCERNS_ALL), None)
         stored: list[Entry] = []
         doubtful: list[Entry] = []
-        failing: list[tuple[Entry, _Fault]] = []
+        failing: list[tuple[Entry, Fault]] = []
         for index, entry in enumerate(request.entries):
             fault = faults.get(index)
             if fault is None:
@@ -243,11 +221,13 @@ class Sender:
 
     def _judge_failed_call(self, request: Request, call: Any) -> None:
         details = call.details() or ""
-        verdict = call_verdict(call.code(), details, _status_details(call))
-        fault = _Fault(verdict, f"{call.code().name}: {details}")
-        if verdict.meaning is Meaning.FATAL:
+        verdict = call_verdict(call.code(), details, status_details(call))
+        fault = Fault(verdict, f"{call.code().name}: {details}")
+        if verdict.reason == "unauthenticated" and self._client.renew_secrets(request.sent_at):
+            self._retry_request(request, fault, in_doubt=False)
+        elif verdict.meaning is Meaning.FATAL:
             raise WeaviateError(f"writing to {request.schema.name} failed: {fault.text}")
-        if verdict.meaning is Meaning.REFUSED:
+        elif verdict.meaning is Meaning.REFUSED:
             for entry in request.entries:
                 self._refuse(request.schema, entry, fault)
         elif verdict.meaning is Meaning.TOO_LARGE:
@@ -259,15 +239,17 @@ class Sender:
 
     def _advance(self, request: Request, entries: Iterable[Entry]) -> None:
         """Entries whose current step was acknowledged: on to the next one, or written."""
-        going_on, finished = [], []
+        going_on: list[Entry] = []
+        finished: list[Entry] = []
         for entry in entries:
             entry.steps.pop(0)
             (going_on if entry.steps else finished).append(entry)
         if finished and request.read_back:
-            planned = repair.plan_made_vectors(lambda search: self._search(search, request), request, finished)
-            self.tally.repaired += len(planned)
-            going_on += planned
-            finished = [entry for entry in finished if not entry.steps]
+            found = repair.plan_made_vectors(lambda search: self._search(search, request), request, finished)
+            self.tally.repaired += len(found.planned)
+            going_on += found.planned
+            finished = found.without_vectors
+            self._retry_objects(request, [(entry, _NOT_FOUND) for entry in found.missing])
         if going_on:
             follow_up = request.part(going_on)
             follow_up.read_back = False
@@ -277,50 +259,62 @@ class Sender:
 
     def _search(self, search: Any, request: Request) -> Any:
         """Search until an answer comes or the request's time is up."""
-        for pause in pauses():
+        tries = 0
+        while True:
             try:
                 return self._client.search(search)
             except grpc.RpcError as error:
-                if time.monotonic() + pause > request.give_up_at:
-                    text = f"{error.code().name}: {error.details()}"
-                    raise WeaviateError(f"reading back from {request.schema.name} failed: {text}") from None
+                text = f"{error.code().name}: {error.details()}"
+                verdict = call_verdict(error.code(), error.details() or "", status_details(error))
+            pause = self._pause(tries)
+            for_good = verdict.meaning in (Meaning.FATAL, Meaning.REFUSED)
+            if for_good or time.monotonic() + pause > request.give_up_at:
+                raise WeaviateError(f"reading back from {request.schema.name} failed: {text}")
             self.tally.throttled_seconds += pause
             time.sleep(pause)
-        raise AssertionError("the pauses have no end")
+            tries += 1
 
-    def _retry_objects(self, request: Request, failing: Sequence[tuple[Entry, _Fault]]) -> None:
+    def _retry_objects(self, request: Request, failing: Sequence[tuple[Entry, Fault]]) -> None:
         """Send single objects again; what keeps failing until its tries or the budget are spent is refused."""
-        pause = next(request.pauses) if failing else 0.0
+        pause = self._pause(request.tries)
         late = time.monotonic() + pause > request.give_up_at
         again: dict[bool, list[Entry]] = {}
         for entry, fault in failing:
             unclear = fault.verdict.meaning is Meaning.UNCLEAR
-            if late or (unclear and entry.attempts >= _UNCLEAR_TRIES):
+            entry.unclear += unclear
+            if late or (unclear and entry.unclear >= _UNCLEAR_TRIES):
                 self._refuse(request.schema, entry, fault)
             else:
                 again.setdefault(fault.verdict.meaning is not Meaning.RETRY, []).append(entry)
         for in_doubt, entries in again.items():
             self._send_again(request.part(entries), pause, in_doubt)
 
-    def _retry_request(self, request: Request, fault: _Fault, in_doubt: bool) -> None:
+    def _retry_request(self, request: Request, fault: Fault, in_doubt: bool) -> None:
         """Send a whole request again; when the budget is spent, the server is away and the job fails."""
-        pause = next(request.pauses)
+        pause = self._pause(request.tries)
+        if in_doubt:
+            # What was given up goes on in the server. If it stored its objects between the two steps of their
+            # repair, the second step would find nothing changed, and the index would not learn of them.
+            pause = max(pause, self._flow.settling_time())
         if time.monotonic() + pause > request.give_up_at:
             raise WeaviateError(
                 f"writing to {request.schema.name} failed for {self._budget:.0f} s, last with {fault.text[:500]} "
                 f"({fault.verdict.reason}); run the job again when the server is well"
             )
-        self._send_again(request, pause, in_doubt)
+        size = self.request_size(request.schema)  # smaller than it was, if it ran into its deadline
+        for start in range(0, len(request.entries), size):
+            self._send_again(request.part(request.entries[start : start + size]), pause, in_doubt)
 
     def _send_again(self, request: Request, pause: float, in_doubt: bool) -> None:
         self.tally.retries += 1
         if in_doubt:
             self.tally.unknown_outcomes += 1
             self.tally.repaired += repair.plan(request)
+        request.tries += 1
         request.not_before = time.monotonic() + pause
         self._waiting.append(request)
 
-    def _isolate(self, request: Request, fault: _Fault) -> None:
+    def _isolate(self, request: Request, fault: Fault) -> None:
         """A request that fails as a whole: try again, then halve it until the culprit stands alone."""
         request.unexplained += 1
         if request.unexplained < _UNEXPLAINED_TRIES:
@@ -331,7 +325,7 @@ class Sender:
             self.tally.repaired += repair.plan(request)
             self._split(request, unexplained=_UNEXPLAINED_TRIES - 1)
 
-    def _split_too_large(self, request: Request, fault: _Fault) -> None:
+    def _split_too_large(self, request: Request, fault: Fault) -> None:
         limit = _LIMIT.search(fault.text)
         self._flow.too_large(int(limit[1]) if limit else request.size // 2)
         if len(request.entries) == 1:
@@ -344,29 +338,10 @@ class Sender:
         half = len(request.entries) // 2
         for entries in (request.entries[half:], request.entries[:half]):
             part = request.part(entries)
-            part.unexplained = unexplained
+            # One that is alone now is judged by itself, not by what its neighbours did.
+            part.unexplained = unexplained if len(entries) > 1 else 0
             self._waiting.appendleft(part)
 
-    def _refuse(self, schema: CollectionSchema, entry: Entry, fault: _Fault) -> None:
+    def _refuse(self, schema: CollectionSchema, entry: Entry, fault: Fault) -> None:
         failure = Failure(fault.verdict.reason, fault.text, entry.attempts)
         self._outcomes.extend(Outcome(schema.name, item, failure) for item in entry.items)
-
-
-def _errors_by_index(payload: bytes, objects: int) -> Optional[dict[int, str]]:
-    """The error texts of a reply by index; None where it is no reply to so many objects."""
-    try:
-        reply = proto.BatchObjectsReply.FromString(payload)
-    except Exception:  # the runtimes of protobuf raise different classes for bytes that are no message
-        return None
-    texts: dict[int, str] = {}
-    for error in reply.errors:
-        if not 0 <= error.index < objects:
-            return None
-        known = texts.get(error.index)
-        texts[error.index] = error.error if known is None else f"{known}; {error.error}"
-    return texts
-
-
-def _status_details(call: Any) -> bytes:
-    trailers = call.trailing_metadata() or ()
-    return next((value for key, value in trailers if key == "grpc-status-details-bin"), b"")

@@ -1,0 +1,102 @@
+"""How requests grow, shrink and wait for each other."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS, Flow
+
+
+def size(flow: Flow, vectorized: bool = False) -> int:
+    return flow.request_size("C", vectorized)
+
+
+def test_requests_start_smaller_where_the_server_makes_vectors() -> None:
+    flow = Flow(90.0)
+    assert (size(flow), size(flow, True)) == (200, 100)
+
+
+FINISHED = [  # objects, seconds, size before, size after
+    (200, 0.1, 200, 400),
+    (200, 0.99, 200, 400),
+    (199, 0.1, 200, 200),  # not a full one: it does not show what a full one takes
+    (200, 1.0, 200, 200),
+    (200, 10.0, 200, 200),
+    (200, 20.0, 200, 100),
+    (1000, 0.1, 1000, MAX_OBJECTS),
+    (600, 0.1, 600, MAX_OBJECTS),
+    (1, 300.0, 1, 1),
+    (200, 1e6, 200, 1),
+    (1000, 20.0, 200, 200),  # an older, larger one: its half is no growth
+]
+
+
+@pytest.mark.parametrize(("objects", "seconds", "before", "after"), FINISHED)
+def test_the_size_adapts_to_the_time_a_request_takes(
+    objects: int, seconds: float, before: int, after: int
+) -> None:
+    flow = Flow(90.0)
+    flow._sizes["C"] = before
+    flow.finished("C", objects, seconds, False)
+    assert size(flow) == after
+    assert flow.request_size("Other", False) == 200
+
+
+def test_a_request_that_ran_into_its_deadline_halves_the_size_once() -> None:
+    flow = Flow(90.0)
+    flow.too_slow("C", 200, 90.0, False)
+    flow.too_slow("C", 200, 90.0, False)  # the other one in flight, of the same size
+    assert size(flow) == 100
+    flow.too_slow("C", 1, 90.0, False)
+    assert size(flow) == 1
+
+
+def test_deadlines_follow_the_slowest_request_within_bounds() -> None:
+    flow = Flow(90.0)
+    assert flow.deadline() == 90.0
+    flow.finished("C", 200, 30.0, False)
+    flow.finished("C", 200, 1.0, False)
+    assert flow.deadline() == 150.0
+    flow.finished("C", 200, 1000.0, False)  # the server stood still once
+    assert flow.deadline() == 300.0
+    assert Flow(600.0).deadline() == 600.0
+
+
+def test_what_was_given_up_gets_as_long_to_end_as_the_slowest_request_took() -> None:
+    flow = Flow(90.0)
+    assert flow.settling_time() == 0.0
+    flow.finished("C", 200, 4.0, False)
+    assert flow.settling_time() == 4.0
+    flow.too_slow("C", 200, 90.0, False)
+    assert flow.settling_time() == 30.0
+
+
+def test_the_byte_limit_only_falls() -> None:
+    flow = Flow(90.0)
+    limits = [flow.max_bytes]
+    for limit in (5_000_000, 1000, 2000, 0):
+        flow.too_large(limit)
+        limits.append(flow.max_bytes)
+    assert limits == [MAX_BYTES, MAX_BYTES, 1000, 1000, 1]
+
+
+def test_places_in_flight() -> None:
+    flow = Flow(90.0, max_in_flight=1)
+    flow.acquire()
+    assert not flow.wait_idle(0)
+    got = threading.Event()
+
+    def wait() -> None:
+        flow.acquire()
+        got.set()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    assert not got.is_set()
+    flow.release()
+    assert got.wait(30)
+    waiting.join()
+    flow.release()
+    assert flow.wait_idle(0)

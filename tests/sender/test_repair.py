@@ -1,0 +1,215 @@
+"""The steps of a repair, and vectors that the server makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.sender.harness import COLLECTIONS, connection_to, made, uuid_of
+from weaviate_io import proto, repair
+from weaviate_io.client import Client
+from weaviate_io.encoding import ObjectEncoder, decode_object
+from weaviate_io.errors import WeaviateError
+from weaviate_io.request import Entry, Item, Request, merge, pause_after
+from weaviate_io.schema import CollectionSchema
+from weaviate_io.sender import Outcome, Sender
+from weaviate_io.testing import FakeWeaviate, faults
+
+Code = grpc.StatusCode
+
+
+def request_for(kind: str, *numbers: int) -> Request:
+    schema = CollectionSchema.from_rest(COLLECTIONS[kind])
+    encode = ObjectEncoder(schema).encode
+    return Request(schema, merge([Item(encode(made(number, kind))) for number in numbers]), 1e9)
+
+
+@pytest.mark.parametrize("kind", ["unnamed", "named"])
+def test_the_first_step_differs_in_every_vector_by_one_unit_in_the_last_place(kind: str) -> None:
+    request = request_for(kind, 3)
+    (entry,) = request.entries
+    plain = entry.steps[0]
+    assert repair.plan(request) == 1
+    nudged, exact = entry.steps
+    assert exact == plain
+    first, second = decode_object(nudged), decode_object(exact)
+    assert first.properties == second.properties and first.uuid == second.uuid
+    vectors = [(first.vector, second.vector)]
+    if kind == "named":
+        vectors = [(first.vector[name], second.vector[name]) for name in ("small", "tokens")]
+    for moved, given in vectors:
+        assert (moved != given).sum() == 1
+        assert np.abs(moved.view(np.int32) - given.view(np.int32)).max() == 1
+
+
+def test_planning_again_starts_over_with_the_same_two_steps() -> None:
+    request = request_for("unnamed", 0)
+    repair.plan(request)
+    first = list(request.entries[0].steps)
+    request.entries[0].steps.pop(0)
+    repair.plan(request)
+    assert request.entries[0].steps == first
+
+
+@pytest.mark.parametrize("index", ["none", "skip"])
+def test_without_a_vector_or_an_index_there_is_nothing_to_repair(index: str) -> None:
+    assert repair.plan(request_for("no vectors", 0)) == 0
+    description: dict[str, Any] = {"class": "C", "vectorizer": "none"}
+    description |= {"vectorIndexType": "none"} if index == "none" else {"vectorIndexConfig": {"skip": True}}
+    request = request_for("unnamed", 0)
+    request.schema = CollectionSchema.from_rest(description)
+    assert repair.plan(request) == 0 and len(request.entries[0].steps) == 1
+
+
+def test_pauses_grow_with_jitter_up_to_a_limit() -> None:
+    for tries, longest in [(0, 0.5), (1, 1.0), (5, 16.0), (6, 30.0), (10_000, 30.0)]:
+        pauses = [pause_after(tries) for _ in range(50)]
+        assert longest / 2 <= min(pauses) < max(pauses) <= longest
+
+
+def test_parts_of_a_request_have_pauses_of_their_own() -> None:
+    request = request_for("unnamed", 0, 1)
+    one, other = request.part(request.entries[:1]), request.part(request.entries[1:])
+    one.tries += 5
+    assert other.tries == 0
+
+
+# Vectors that the server makes. The fake makes none, so the search is given them here.
+
+
+class Made:
+    """A sender for a collection whose vectors the server makes of the title."""
+
+    def __init__(self, fake: FakeWeaviate, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+        self.fake = fake
+        description = {**COLLECTIONS["unnamed"], "vectorizer": "text2vec-bigram"}
+        self.schema = CollectionSchema.from_rest(fake.create_collection(description))
+        self.client = Client(connection_to(fake))
+        self.sender = Sender(self.client, **{"pause": lambda tries: 0.0, **options})
+        self.searches: list[Any] = []
+        self.without: set[str] = set()
+        self.hidden: set[str] = set()
+        self.errors: list[grpc.RpcError] = []
+        monkeypatch.setattr(self.client, "search", self._search)
+        encode = ObjectEncoder(self.schema).encode
+        self.items = [Item(encode(made(n, "no vectors")), n) for n in range(6)]
+
+    def _search(self, request: Any) -> Any:
+        self.searches.append(list(request.filters.value_text_array.values))
+        if self.errors:
+            raise self.errors.pop(0)
+        reply = proto.SearchReply()
+        for uuid in self.searches[-1]:
+            if uuid in self.hidden or ("Article", "", uuid) not in self.fake.objects:
+                continue
+            result = reply.results.add()
+            result.metadata.id = uuid
+            if uuid not in self.without:
+                result.metadata.vector_bytes = vector_made_of(uuid)
+        return reply
+
+    def write(self) -> list[Outcome]:
+        return self.sender.submit(self.schema, self.items) + self.sender.drain()
+
+
+def vector_made_of(uuid: str) -> bytes:
+    return np.array([int(uuid[-2:], 16), 0.25, -1.5], dtype="<f4").tobytes()
+
+
+@pytest.fixture
+def making(fake: FakeWeaviate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
+    made_one = Made(fake, monkeypatch)
+    yield made_one
+    made_one.client.close()
+
+
+class SearchError(grpc.RpcError):
+    def __init__(self, code: Code, details: str = "odd") -> None:
+        self._code, self._details = code, details
+
+    def code(self) -> Code:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+
+def test_without_a_fault_nothing_is_read_back(making: Made) -> None:
+    assert [outcome.failure for outcome in making.write()] == [None] * 6
+    assert not making.searches and len(making.fake.requests) == 1
+
+
+def test_made_vectors_are_read_back_and_sent_nudged_and_as_they_were_read(making: Made) -> None:
+    making.fake.script(faults.Disconnect(stored=True))
+    outcomes = making.write()
+    assert [outcome.failure for outcome in outcomes] == [None] * 6 and len(making.searches) == 1
+    assert [len(request.uuids) for request in making.fake.requests] == [6] * 4  # lost, plain, nudged, exact
+    for key, message in making.fake.objects.items():
+        assert message.vector_bytes == vector_made_of(key[2])
+    assert not making.fake.unindexed
+
+
+def test_a_read_back_after_partial_success_concerns_each_object_once(making: Made) -> None:
+    making.fake.script(
+        faults.Disconnect(stored=True),
+        faults.Errors({1: "request rate limit exceeded", 4: "invalid UUID format"}),
+    )
+    making.without.add(uuid_of(0))
+    outcomes = making.write()
+    assert sorted(outcome.item.owner for outcome in outcomes) == list(range(6))
+    assert [outcome.item.owner for outcome in outcomes if outcome.failure] == [4]
+    assert sorted(map(len, making.searches)) == [1, 4]
+    stored = {key[2]: message.vector_bytes for key, message in making.fake.objects.items()}
+    for n in (1, 2, 3, 5):
+        assert stored[uuid_of(n)] == vector_made_of(uuid_of(n))
+    assert stored[uuid_of(0)] == b""  # without text there is no vector
+
+
+def test_a_fault_during_the_repair_repeats_it(making: Made) -> None:
+    making.fake.script(
+        faults.Disconnect(stored=True),
+        faults.Ok(),
+        faults.Disconnect(stored=True),
+        faults.Disconnect(stored=True),
+    )
+    assert [outcome.failure for outcome in making.write()] == [None] * 6
+    assert not making.fake.unindexed
+    assert all(m.vector_bytes == vector_made_of(key[2]) for key, m in making.fake.objects.items())
+
+
+def test_a_search_that_fails_is_tried_again(making: Made) -> None:
+    making.fake.script(faults.Disconnect(stored=True))
+    making.errors += [SearchError(Code.UNAVAILABLE), SearchError(Code.UNKNOWN, "429 Too many requests")]
+    assert [outcome.failure for outcome in making.write()] == [None] * 6
+
+
+@pytest.mark.parametrize("code", [Code.PERMISSION_DENIED, Code.UNAUTHENTICATED, Code.UNIMPLEMENTED])
+def test_a_search_that_is_refused_for_good_fails_the_job_at_once(making: Made, code: Code) -> None:
+    making.fake.script(faults.Disconnect(stored=True))
+    making.errors += [SearchError(code, "no right to read")] * 2
+    with pytest.raises(WeaviateError, match=r"reading back from Article failed: .*no right to read"):
+        making.write()
+    assert len(making.errors) == 1
+
+
+def test_an_object_that_is_acknowledged_but_never_found_is_not_reported_written(making: Made) -> None:
+    making.fake.script(faults.Disconnect(stored=True))
+    making.hidden.add(uuid_of(2))
+    outcomes = making.write()
+    failed = {outcome.item.owner: outcome.failure for outcome in outcomes if outcome.failure}
+    assert failed.keys() == {2} and failed[2].reason == "not_indexed" and len(outcomes) == 6
+
+
+def test_merging_keeps_the_last_content_and_every_owner() -> None:
+    encode = ObjectEncoder(CollectionSchema.from_rest(COLLECTIONS["unnamed"])).encode
+    items = [Item(encode(made(0, version=v)), v) for v in range(3)]
+    (entry,) = merge(items)
+    assert isinstance(entry, Entry) and [item.owner for item in entry.items] == [0, 1, 2]
+    assert entry.steps == [items[2].encoded.payload]
