@@ -97,7 +97,7 @@ _counts: dict[str, int] = defaultdict(int)
 
 
 class FailureLimit:
-    """Counts the failures of a write in this process, logs the first ten without their values, and stops the job above the limit.
+    """Counts the failures of a write in this process, logs the first ten, and stops the job above the limit.
 
     Args:
       write: names the write, the same on every worker; its instances in one process share a count.

@@ -54,6 +54,9 @@ class Verdict(NamedTuple):
 _REFUSED, _RETRY, _IN_DOUBT = Meaning.REFUSED, Meaning.RETRY, Meaning.IN_DOUBT
 _UNCLEAR, _TAINTED, _POISON, _FATAL = Meaning.UNCLEAR, Meaning.TAINTED, Meaning.POISON, Meaning.FATAL
 
+_REFUSALS = (400, 401, 402, 403, 404, 413, 422)
+"""Answers of a model provider that another try does not change."""
+
 _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     # Weaviate 1.39.0 and older report these on the first object of a shard only, and the others as written.
     (Verdict(_TAINTED, "read_only"), ("store is read-only", 'read only "', "resource pressure")),
@@ -73,7 +76,7 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     ),
     (Verdict(_POISON, "invalid_vector"), ("inconsistent vector lengths",)),
     (Verdict(_POISON, "server_error"), ("panic occurred", "an unexpected error occurred")),
-    (Verdict(_REFUSED, "usage_limit"), ("usage limit", "count limit of")),
+    (Verdict(_REFUSED, "usage_limit"), ("usage limit", "count limit of", "exceeded your current quota")),
     (Verdict(_REFUSED, "invalid_uuid"), ("invalid UUID",)),
     (
         Verdict(_REFUSED, "unknown_property"),
@@ -138,7 +141,22 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     ),
     (
         Verdict(_REFUSED, "vectorizer_refused"),
-        ("no api key found", "failed with status: 401", "failed with status: 400"),
+        (
+            "no api key found",
+            "found in request header",  # access keys, tokens and addresses, each provider in its own words
+            "no access key found",
+            "no secret found",
+            "no Databricks token found",
+            *(f"failed with status: {status}" for status in _REFUSALS),
+            *(f"vectorization response (status {status})" for status in _REFUSALS),
+            *(f"embed API error: {status}" for status in _REFUSALS),
+            *(f"StatusCode: {status}" for status in _REFUSALS),
+            "UnrecognizedClientException",
+            "failed with error code: PERMISSION_DENIED",
+            "baseURL must use HTTPS",
+            "baseURL cannot target internal addresses",
+            "refusing to dial internal address",
+        ),
     ),
     (
         Verdict(_UNCLEAR, "not_indexed"),
@@ -153,12 +171,28 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     ),
     (
         Verdict(_RETRY, "rate_limited"),
-        ("rate limit", "Rate limit reached", "tokens per min", "status: 429", "429 Too many"),
+        (
+            "rate limit",
+            "Rate limit reached",
+            "tokens per min",
+            "status: 429",
+            "(status 429)",
+            "embed API error: 429",
+            "StatusCode: 429",
+            "ThrottlingException",
+            "429 Too many",
+        ),
     ),
     (
         Verdict(_RETRY, "vectorizer_failed"),
         (
+            "failed with status: 408",
             "failed with status: 5",
+            "vectorization response (status 5",
+            "embed API error: 5",
+            "StatusCode: 5",
+            "no data returned from",
+            "empty embeddings response",
             "send POST request",
             "vectorization aborted after an internal error",
             "vectorizer returned fewer vectors",
