@@ -7,6 +7,7 @@ Where it comes from, the first of: a server that runs already (``WEAVIATE_TEST_U
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ipaddress
 import os
 import shutil
@@ -199,6 +200,8 @@ class WeaviateServer:
             self._nodes = [make_node(index, ports) for index in range(self._count)]
             try:
                 for node in self._nodes:
+                    # What already answers there would be taken for the node, which has not yet found out.
+                    _refuse_taken(node.url, node.grpc_url)
                     node.start()
                 self._await_ready(self._nodes, origin)
             except _PortTaken as error:
@@ -320,6 +323,14 @@ def _get(url: str, seconds: float) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False  # a proxy of the environment knows no server of this machine
         return session.get(url, timeout=seconds)
+
+
+def _refuse_taken(*addresses: str) -> None:
+    for address in addresses:
+        host, port = address.removeprefix("http://").rsplit(":", 1)
+        with contextlib.suppress(OSError):
+            socket.create_connection((host, int(port)), timeout=2).close()
+            raise _PortTaken(f"{host}:{port}: {_PORT_TAKEN}")
 
 
 def _is_ready(url: str, grpc_url: str) -> bool:
