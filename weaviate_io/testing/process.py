@@ -140,6 +140,14 @@ def _launcher(pid: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="weaviate-io-launcher")
 
 
+PORT_TAKEN = "address already in use"
+"""What a server says in its log whose port another process has."""
+
+
+class PortTaken(Exception):
+    """Another process listens where a node should."""
+
+
 class ProcessNode:
     """A node that runs a binary.
 
@@ -160,7 +168,13 @@ class ProcessNode:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process; it is ready some seconds later."""
+        """Start the process; it is ready some seconds later. Raises :class:`PortTaken`."""
+        # What answers there already would be taken for this node, which finds out only later.
+        for address in (self.url.removeprefix("http://"), self.grpc_url):
+            host, port = address.rsplit(":", 1)
+            with contextlib.suppress(OSError):
+                socket.create_connection((host, int(port)), timeout=2).close()
+                raise PortTaken(f"{address}: {PORT_TAKEN}")
         Path(self._environment["PERSISTENCE_DATA_PATH"]).mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *self._command]
         with open(self._log_path, "ab") as log:
@@ -203,8 +217,10 @@ class ProcessNode:
         self.kill()
 
     def pause(self) -> None:
-        """Stop it from answering (SIGSTOP); its connections stay open."""
+        """Stop it from answering (SIGSTOP), and wait until it has stopped; its connections stay open."""
         self._signal(signal.SIGSTOP)
+        if self._process is not None and hasattr(os, "waitid"):  # a signal takes effect some time after
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on after :meth:`pause`."""

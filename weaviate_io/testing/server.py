@@ -7,7 +7,6 @@ Where it comes from, the first of: a server that runs already (``WEAVIATE_TEST_U
 from __future__ import annotations
 
 import atexit
-import contextlib
 import ipaddress
 import os
 import shutil
@@ -26,11 +25,6 @@ from weaviate_io.testing.binary import DEFAULT_VERSION, Binary, ServerUnavailabl
 from weaviate_io.testing.install import install_binary
 
 _PORT_TRIES = 4
-_PORT_TAKEN = "address already in use"
-
-
-class _PortTaken(Exception):
-    """Somebody took a port between its choice and the start."""
 
 
 class WeaviateServer:
@@ -200,11 +194,9 @@ class WeaviateServer:
             self._nodes = [make_node(index, ports) for index in range(self._count)]
             try:
                 for node in self._nodes:
-                    # What already answers there would be taken for the node, which has not yet found out.
-                    _refuse_taken(node.url, node.grpc_url)
                     node.start()
                 self._await_ready(self._nodes, origin)
-            except _PortTaken as error:
+            except process.PortTaken as error:
                 for node in self._nodes:
                     node.remove()
                 if not tries_left:
@@ -221,8 +213,8 @@ class WeaviateServer:
             for node in list(waiting):
                 code, late = node.exit_code(), time.monotonic() > give_up
                 output = node.output()
-                if _PORT_TAKEN in output:
-                    raise _PortTaken(process.telling_lines(output))
+                if process.PORT_TAKEN in output:
+                    raise process.PortTaken(process.telling_lines(output))
                 if code is not None or late:
                     how = (
                         f"ended with exit code {code}"
@@ -279,10 +271,10 @@ class WeaviateServer:
         """Start a node again with its data and ports, ending it first if it runs; wait until it is ready."""
         target = self._node(node)
         target.stop()
-        target.start()
         try:
+            target.start()
             self._await_ready([target], "again")
-        except _PortTaken as error:
+        except process.PortTaken as error:
             raise ServerUnavailable(f"node {node} did not start again: {error}") from None
 
     def pause(self, node: int = 0) -> None:
@@ -323,14 +315,6 @@ def _get(url: str, seconds: float) -> requests.Response:
     with requests.Session() as session:
         session.trust_env = False  # a proxy of the environment knows no server of this machine
         return session.get(url, timeout=seconds)
-
-
-def _refuse_taken(*addresses: str) -> None:
-    for address in addresses:
-        host, port = address.removeprefix("http://").rsplit(":", 1)
-        with contextlib.suppress(OSError):
-            socket.create_connection((host, int(port)), timeout=2).close()
-            raise _PortTaken(f"{host}:{port}: {_PORT_TAKEN}")
 
 
 def _is_ready(url: str, grpc_url: str) -> bool:
