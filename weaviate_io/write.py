@@ -25,9 +25,11 @@ from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import CreateDisposition, SchemaSource, WriteDisposition, read_schema
 from weaviate_io.emptying import PrepareCollection
 from weaviate_io.flow import MAX_OBJECTS
+from weaviate_io.indexing import WaitForIndexing, wait_seconds
 from weaviate_io.mapping import Field, Mapper
 from weaviate_io.objects import FailedObject, WrittenObject
 from weaviate_io.schema import TENANT_NAME, collection_name
+from weaviate_io.tenants import AllowedNames, AllowedTenants
 from weaviate_io.writing import FAILED, DryRunFn, EncodeFn, SendFn, Settings, WriteInBundleFn
 
 _LOGGER = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class WriteToWeaviate(beam.PTransform):
     record batches, or the :class:`FailedObject` of an earlier write, mixed as they come. They are not changed.
 
     Every element is in ``written`` once the server has stored and indexed it, or in ``failed`` with the reason.
+    A server with ``ASYNC_INDEXING`` acknowledges an object before its vector can be searched: there ``written``
+    means stored, and ``wait_for_indexing`` ends the job when it means searchable too.
     Delivery is at least once; ids are deterministic, so a repeated bundle or job writes the same objects again
     and leaves no duplicates.
 
@@ -61,6 +65,14 @@ class WriteToWeaviate(beam.PTransform):
       vector_field: field (or function) that gives the vector, or a mapping of vector name to field.
       tenant_field: field (or function) that gives the tenant.
       tenant: the tenant of all objects that name none.
+      create_tenants: create the tenants that do not exist, each once, before the first batch that needs it. A
+        collection with ``autoTenantCreation`` does that by itself; then ``allowed_tenants`` is all it needs.
+      activate_tenants: activate the tenants that are inactive, before the first batch that needs them. Without
+        it their objects fail as ``tenant_not_active``, and where the server cannot bring an offloaded tenant
+        back they do so with it.
+      allowed_tenants: names of tenants, or a regular expression (its text, or compiled) that a whole name
+        matches. An object of another tenant fails as ``tenant_not_allowed``, so that a typo does not become a
+        tenant. Without it all names are allowed.
       properties: what to write as properties: a list of fields, a mapping of property to field, or a function of
         the row that gives a mapping. Without it all fields but the vectors; the id and tenant fields only where
         the schema has properties of their names.
@@ -85,6 +97,11 @@ class WriteToWeaviate(beam.PTransform):
         total is checked at the end too.
       consistency_level: ``"ONE"``, ``"QUORUM"`` (the server's default) or ``"ALL"`` of the replicas.
       dry_run: map, check and encode, but create and send nothing; ``written`` is what would be sent.
+      wait_for_indexing: end the job only when the vectors of the collections written can be searched, and fail
+        it where that takes longer than so many seconds; ``True`` for one hour. Bounded input only. What comes
+        out of ``written`` does not wait. The metric ``written`` counts what is acknowledged, ``searchable``
+        what was waited for. On a server without ``ASYNC_INDEXING`` there is nothing to wait for. Needs the
+        right to read nodes, where the server has such rights.
 
     Returns:
       :class:`WriteToWeaviateResult`; both outputs keep the window and timestamp of their input.
@@ -127,6 +144,10 @@ class WriteToWeaviate(beam.PTransform):
         max_errors: Optional[int] = None,
         consistency_level: Optional[str] = None,
         dry_run: bool = False,
+        create_tenants: bool = False,
+        activate_tenants: bool = False,
+        allowed_tenants: AllowedNames = None,
+        wait_for_indexing: Union[bool, float, None] = None,
     ) -> None:
         super().__init__()
         if not callable(collection):
@@ -134,6 +155,7 @@ class WriteToWeaviate(beam.PTransform):
         self._write_disposition = _member(WriteDisposition, "write_disposition", write_disposition)
         self._batching = _one_of("batching", batching, ("auto", "bundle", "group_into_batches"))
         self._buffering = max_buffering_duration_secs
+        self._wait_seconds = wait_seconds(wait_for_indexing)
         self._error_handler: Any = None
         self._check(collection, schema, properties, tenant, batch_size, max_errors)
         _one_of("on_failure", on_failure, ("dead_letter", "raise"))
@@ -151,6 +173,9 @@ class WriteToWeaviate(beam.PTransform):
             batch_size=batch_size,
             max_errors=0 if on_failure == "raise" else max_errors,
             dry_run=dry_run,
+            create_tenants=create_tenants,
+            activate_tenants=activate_tenants,
+            allowed_tenants=_allowed(allowed_tenants, tenant),
         )
 
     def with_error_handler(self, error_handler: Any) -> WriteToWeaviate:
@@ -170,6 +195,8 @@ class WriteToWeaviate(beam.PTransform):
         self._check_runner(pcoll)
         if max_errors and not pcoll.is_bounded:
             _LOGGER.warning("max_errors=%d counts per worker process only: the input is unbounded", max_errors)
+        if self._wait_seconds is not None and not pcoll.is_bounded:
+            raise ValueError("wait_for_indexing= needs bounded input: the writes of a stream have no end")
         gate = self._gate(pcoll, settings)
         if settings.dry_run:
             written, failed = _dry(pcoll, settings)
@@ -179,6 +206,8 @@ class WriteToWeaviate(beam.PTransform):
             written, failed = _in_bundles(pcoll, settings, gate)
         if max_errors and pcoll.is_bounded:
             failed | "CheckTotal" >> _CheckTotal(max_errors)
+        if self._wait_seconds is not None and not settings.dry_run:
+            written | "WaitForIndexing" >> WaitForIndexing(settings.connection, self._wait_seconds)
         if self._error_handler is not None:
             self._error_handler.add_error_pcollection(failed)
         return WriteToWeaviateResult(written, failed)
@@ -339,6 +368,15 @@ def _connection(
     if url is None:
         raise ValueError("say where Weaviate is: url='http://localhost:8080', or connection=")
     return WeaviateConnection(**used)
+
+
+def _allowed(given: AllowedNames, tenant: Optional[str]) -> Optional[AllowedTenants]:
+    if given is None:
+        return None
+    allowed = AllowedTenants.of(given)
+    if tenant is not None and not allowed.has(tenant):
+        raise ValueError(f"tenant={tenant!r} is not in allowed_tenants=")
+    return allowed
 
 
 def _schema_for(collection: Field, schema: SchemaSource) -> SchemaSource:

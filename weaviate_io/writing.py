@@ -26,6 +26,7 @@ from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, Written
 from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Failure, Outcome, Sender
+from weaviate_io.tenants import AllowedTenants, Tenants
 
 FAILED = "failed"
 """Tag of the dead letter."""
@@ -52,6 +53,9 @@ class Settings:
     batch_size: Optional[int]
     max_errors: Optional[int]
     dry_run: bool
+    create_tenants: bool = False
+    activate_tenants: bool = False
+    allowed_tenants: Optional[AllowedTenants] = None
 
     def open_sender(self, opened: client.Client) -> Sender:
         level = proto.CONSISTENCY_LEVELS[self.consistency_level] if self.consistency_level else None
@@ -103,6 +107,8 @@ class Translator:
                 schema, encoder = self._changed_encoder(name, schema, error)
                 given = self._mapper.map(row, schema, text)
                 encoded = encoder.encode(given)
+            if self._settings.allowed_tenants is not None:
+                self._settings.allowed_tenants.check(encoded.tenant, name)
         except RowError as error:
             if isinstance(error, CollectionNotFound) and not callable(self._mapper.collection):
                 raise WeaviateError(str(error)) from None
@@ -166,6 +172,23 @@ class _Worker(beam.DoFn):
         return failure
 
 
+class _Translating(_Worker):
+    """A worker that maps and encodes; what fails there is counted."""
+
+    def setup(self) -> None:
+        super().setup()
+        assert self._client is not None
+        self._translator = Translator(self._settings, self._client)
+
+    def _translated(self, element: Any) -> Iterator[Union[Translated, TaggedOutput]]:
+        """The objects of an element, and the outputs for those that failed."""
+        for translated in self._translator.translate(element):
+            if isinstance(translated, FailedObject):
+                yield TaggedOutput(FAILED, self._fail(translated))
+            else:
+                yield translated
+
+
 class _Origin(NamedTuple):
     """Where an object came from, for its outcome: window and timestamp, position, and the object itself.
 
@@ -181,10 +204,20 @@ class _Origin(NamedTuple):
 class _Sending(_Worker):
     """A worker with a sender, whose outcomes become outputs with the window of their input."""
 
+    def setup(self) -> None:
+        super().setup()
+        assert self._client is not None
+        settings = self._settings
+        self._tenants = Tenants(self._client, settings.name, settings.create_tenants, settings.activate_tenants)
+
     def start_bundle(self) -> None:
         assert self._client is not None
         self._sender = self._settings.open_sender(self._client)
         self._accounts.start_bundle()
+
+    def _submit(self, schema: CollectionSchema, items: list[Item]) -> list[Outcome]:
+        self._tenants.prepare(schema, (item.encoded.tenant for item in items))
+        return self._sender.submit(schema, items)
 
     def _outputs(self, outcomes: Iterable[Outcome]) -> Iterator[Union[WindowedValue, TaggedOutput]]:
         written = 0
@@ -195,6 +228,7 @@ class _Sending(_Worker):
                 done = WrittenObject(collection, item.encoded.uuid, item.encoded.tenant)
                 yield _with_value(origin.value, done)
             else:
+                failure = self._tenants.judge(collection, item.encoded.tenant, failure)
                 yield TaggedOutput(FAILED, _with_value(origin.value, self._fail(self._dead(item, failure))))
         self._accounts.written(written)
         self._accounts.add(self._sender.tally)
@@ -207,13 +241,8 @@ class _Sending(_Worker):
         return failed_object(failure, item.encoded, given, item.owner.position)
 
 
-class WriteInBundleFn(_Sending):
+class WriteInBundleFn(_Sending, _Translating):
     """The whole write in one step: map, encode, gather in the bundle, send, judge."""
-
-    def setup(self) -> None:
-        super().setup()
-        assert self._client is not None
-        self._translator = Translator(self._settings, self._client)
 
     def start_bundle(self) -> None:
         super().start_bundle()
@@ -222,37 +251,32 @@ class WriteInBundleFn(_Sending):
     def process(
         self, element: Any, value: Any = beam.DoFn.WindowedValueParam, gate: Any = None
     ) -> Iterator[Any]:
-        for translated in self._translator.translate(element):
-            if isinstance(translated, FailedObject):
-                yield TaggedOutput(FAILED, self._fail(translated))
+        for translated in self._translated(element):
+            if isinstance(translated, TaggedOutput):
+                yield translated
                 continue
             schema, encoded, given, position = translated
             self._accounts.seen(schema.name, encoded.tenant, encoded.uuid)
             item = Item(encoded, _Origin(value, position, given))
             for batch in self._buffer.add(schema, item):
-                yield from self._outputs(self._sender.submit(*batch))
+                yield from self._outputs(self._submit(*batch))
 
     def finish_bundle(self) -> Iterator[Any]:
         for batch in self._buffer.flush():
-            yield from self._outputs(self._sender.submit(*batch))
+            yield from self._outputs(self._submit(*batch))
         yield from self._outputs(self._sender.drain())
 
 
-class DryRunFn(_Worker):
+class DryRunFn(_Translating):
     """Everything but the sending: what would be written, and what fails before it is sent."""
-
-    def setup(self) -> None:
-        super().setup()
-        assert self._client is not None
-        self._translator = Translator(self._settings, self._client)
 
     def start_bundle(self) -> None:
         self._accounts.start_bundle()
 
     def process(self, element: Any) -> Iterator[Any]:
-        for translated in self._translator.translate(element):
-            if isinstance(translated, FailedObject):
-                yield TaggedOutput(FAILED, self._fail(translated))
+        for translated in self._translated(element):
+            if isinstance(translated, TaggedOutput):
+                yield translated
                 continue
             encoded = translated.encoded
             self._accounts.seen(translated.schema.name, encoded.tenant, encoded.uuid)
@@ -260,20 +284,15 @@ class DryRunFn(_Worker):
             yield WrittenObject(translated.schema.name, encoded.uuid, encoded.tenant)
 
 
-class EncodeFn(_Worker):
+class EncodeFn(_Translating):
     """The first half of a write by ``GroupIntoBatches``: map and encode."""
-
-    def setup(self) -> None:
-        super().setup()
-        assert self._client is not None
-        self._translator = Translator(self._settings, self._client)
 
     def process(
         self, element: Any, value: Any = beam.DoFn.WindowedValueParam, gate: Any = None
     ) -> Iterator[Any]:
-        for translated in self._translator.translate(element):
-            if isinstance(translated, FailedObject):
-                yield TaggedOutput(FAILED, self._fail(translated))
+        for translated in self._translated(element):
+            if isinstance(translated, TaggedOutput):
+                yield translated
                 continue
             batched: Batched = (translated.encoded.payload, value.timestamp.micros, translated.position)
             # Of an element in several windows one copy goes on; its windows follow from its timestamp again.
@@ -298,7 +317,7 @@ class SendFn(_Sending):
             self._accounts.seen(key.key, encoded.tenant, encoded.uuid)
             value = WindowedValue(None, Timestamp(micros=micros), _GLOBAL)
             items.append(Item(encoded, _Origin(value, position, schema=schema)))
-        yield from self._outputs(self._sender.submit(schema, items))
+        yield from self._outputs(self._submit(schema, items))
 
     def finish_bundle(self) -> Iterator[Any]:
         yield from self._outputs(self._sender.drain())

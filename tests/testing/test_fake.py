@@ -507,3 +507,15 @@ def test_closing_ends_hanging_requests_and_leaves_no_thread():
     client.channel.close()
     left = {thread.name for thread in set(threading.enumerate()) - before}
     assert not {name for name in left if name.startswith("fake-weaviate")}
+
+
+def test_tenants_are_created_by_one_call_and_woken_by_another(fake, client):
+    fake.create_collection({"class": "Multi", "multiTenancyConfig": {"enabled": True}})
+    path = "/v1/schema/Multi/tenants"
+    assert client.rest("POST", path, [{"name": "a", "activityStatus": "INACTIVE"}]).status_code == 200
+    assert client.rest("POST", path, [{"name": "a"}, {"name": "b"}]).status_code == 200
+    assert fake.tenants["Multi"] == {"a": "COLD", "b": "HOT"}
+    assert client.rest("PUT", path, [{"name": "a", "activityStatus": "ACTIVE"}]).status_code == 200
+    assert fake.tenants["Multi"] == {"a": "HOT", "b": "HOT"}
+    refused = client.rest("PUT", path, [{"name": "nobody", "activityStatus": "ACTIVE"}])
+    assert refused.status_code == 422 and "shard not found: nobody" in refused.text

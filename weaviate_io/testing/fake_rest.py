@@ -81,14 +81,15 @@ class _Routes:
         tenants = self.store.tenants.get(name, {})
         return Answer(200, [{"name": tenant, "activityStatus": status} for tenant, status in tenants.items()])
 
-    def post_tenants(self, body: Any, name: str) -> Answer:
+    def post_tenants(self, body: Any, name: str, existing: bool = False) -> Answer:
         try:
-            self.store.set_tenants(capitalized(name), body)
+            self.store.set_tenants(capitalized(name), body, existing)
         except RequestRefused as error:
             return _refused(error)
         return Answer(200, body)
 
-    put_tenants = post_tenants
+    def put_tenants(self, body: Any, name: str) -> Answer:
+        return self.post_tenants(body, name, existing=True)
 
     def delete_object(self, _: Any, name: str, uuid: str, tenant: str | None = None) -> Answer:
         self.store.delete_object((capitalized(name), tenant or "", uuid.lower()))

@@ -90,9 +90,10 @@ class FakeStore:
             for place in [place for place in self._lengths if place[0] == name]:
                 del self._lengths[place]
 
-    def set_tenants(self, collection: str, given: Iterable[Mapping[str, str]]) -> None:
-        """Create tenants, or change the status of existing ones."""
+    def set_tenants(self, collection: str, given: Iterable[Mapping[str, str]], existing: bool = False) -> None:
+        """Create tenants, leaving those there are as they are; or change the status of ``existing`` ones."""
         with self.lock:
+            present = self.tenants.get(collection, {})
             if not self._multi_tenancy(collection).get("enabled"):
                 raise RequestRefused(f'multi-tenancy is not enabled for class "{collection}"')
             new: dict[str, str] = {}
@@ -101,8 +102,13 @@ class FakeStore:
                     check_tenant_name(tenant.get("name", ""))
                 except ValueError as error:
                     raise RequestRefused(f"tenant name at index {index}: {error}") from None
-                status = tenant.get("activityStatus", "HOT")
-                new[tenant["name"]] = _TENANT_STATUS.get(status, status)
+                if existing and tenant["name"] not in present:
+                    raise RequestRefused(
+                        f"updating schema: TYPE_UPDATE_TENANT: shard not found: {tenant['name']}"
+                    )
+                if existing or tenant["name"] not in present:
+                    status = tenant.get("activityStatus", "HOT")
+                    new[tenant["name"]] = _TENANT_STATUS.get(status, status)
             self.tenants.setdefault(collection, {}).update(new)
 
     def delete_object(self, key: Key) -> None:
