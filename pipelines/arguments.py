@@ -84,6 +84,13 @@ def _is_this_python(path: str | None) -> bool:
     return path is not None and os.path.abspath(path) == os.path.abspath(sys.executable)
 
 
+def add_input(parser: argparse.ArgumentParser, text: str) -> Any:
+    """The option ``--input`` with its help text; returns the group for what else is said of the input."""
+    files = parser.add_argument_group("input")
+    files.add_argument("--input", required=True, nargs="+", action="extend", metavar="FILE", help=text)
+    return files
+
+
 def add_write_options(parser: argparse.ArgumentParser) -> None:
     """The options that say where and how to write, named as the keywords of ``WriteToWeaviate``."""
     server = parser.add_argument_group("server")

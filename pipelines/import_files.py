@@ -45,14 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     parser = arguments.Parser("import_files", "import", _DESCRIPTION, _EXAMPLES)
-    files = parser.add_argument_group("input")
-    files.add_argument(
-        "--input",
-        required=True,
-        nargs="+",
-        action="extend",
-        metavar="FILE",
-        help="files or patterns, local or on any filesystem of Beam (gs://, s3:// ...)",
+    files = arguments.add_input(
+        parser, "files or patterns, local or on any filesystem of Beam (gs://, s3:// ...)"
     )
     files.add_argument(
         "--format",

@@ -38,15 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str]) -> int:
     parser = arguments.Parser("replay_failures", "replay", _DESCRIPTION, _EXAMPLES)
-    files = parser.add_argument_group("input")
-    files.add_argument(
-        "--input",
-        required=True,
-        nargs="+",
-        action="extend",
-        metavar="FILE",
-        help="files or patterns of the dead letter",
-    )
+    files = arguments.add_input(parser, "files or patterns of the dead letter")
     files.add_argument("--collection", metavar="NAME", help="where rows go whose collection is not known")
     arguments.add_write_options(parser)
     options, pipeline_args = parser.parse_known_args(argv)

@@ -10,8 +10,8 @@ from typing import Optional
 from apache_beam.metrics import Metrics
 
 from weaviate_io.objects import FailedObject
+from weaviate_io.outcome import Tally
 from weaviate_io.progress import NAMESPACE, process_totals
-from weaviate_io.sender import Tally
 
 _LOGGER = logging.getLogger(__name__)
 

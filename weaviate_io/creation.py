@@ -17,7 +17,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from weaviate_io.client import Client
 from weaviate_io.errors import RowError, WeaviateError
-from weaviate_io.schema import CollectionSchema, collection_name
+from weaviate_io.schema import CollectionSchema, collection_name, has_tenants
 
 SchemaSource = Union[Mapping[str, Any], str, Path, Callable[[str], Mapping[str, Any]], None]
 """The REST JSON of a collection, a path to it, or a function of the collection's name."""
@@ -111,10 +111,9 @@ def definition(source: SchemaSource, name: str) -> dict[str, Any]:
     if not isinstance(source, Mapping):
         raise WeaviateError(f"schema= gave no mapping for collection {name}, but {type(source).__name__}")
     description = {**source, "class": name}
-    if (description.get("multiTenancyConfig") or {}).get("enabled"):
-        description.pop(
-            "shardingConfig", None
-        )  # the server shows it beside tenants, and refuses it beside them
+    if has_tenants(description):
+        # The server shows this beside tenants, and refuses it beside them.
+        description.pop("shardingConfig", None)
     return description
 
 

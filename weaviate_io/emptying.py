@@ -18,6 +18,7 @@ from weaviate_io import client, proto
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import SchemaSource, WriteDisposition, create, definition
 from weaviate_io.errors import WeaviateError
+from weaviate_io.schema import has_tenants
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def look(opened: client.Client, name: str) -> Existing:
     """The collection's definition and tenants."""
     found = opened.describe(name)
     tenants: list[dict[str, Any]] = []
-    if _has_tenants(found):
+    if found is not None and has_tenants(found):
         tenants = opened.rest("GET", f"/v1/schema/{name}/tenants").json()
     return Existing(found, tenants)
 
@@ -132,7 +133,7 @@ def _restore_tenants(opened: client.Client, name: str, tenants: list[dict[str, A
     if not tenants:
         return
     after = look(opened, name)
-    if not _has_tenants(after.definition):
+    if after.definition is None or not has_tenants(after.definition):
         return
     present = {tenant["name"] for tenant in after.tenants}
     missing = [
@@ -144,10 +145,6 @@ def _restore_tenants(opened: client.Client, name: str, tenants: list[dict[str, A
         opened.rest("POST", f"/v1/schema/{name}/tenants", json=missing)
 
 
-def _has_tenants(definition: Optional[dict[str, Any]]) -> bool:
-    return bool(definition and (definition.get("multiTenancyConfig") or {}).get("enabled"))
-
-
 def _is_active(tenant: dict[str, Any]) -> bool:
     return tenant.get("activityStatus", "ACTIVE") in ("ACTIVE", "HOT")
 
@@ -157,7 +154,7 @@ def require_empty(opened: client.Client, name: str, before: Existing) -> None:
     if before.definition is None:
         return
     active = [tenant["name"] for tenant in before.tenants if _is_active(tenant)]
-    for tenant in active if _has_tenants(before.definition) else [""]:
+    for tenant in active if has_tenants(before.definition) else [""]:
         search = proto.SearchRequest(collection=name, tenant=tenant, limit=1, uses_127_api=True)
         search.metadata.uuid = True
         search.properties.SetInParent()

@@ -40,6 +40,11 @@ def property_name(name: str) -> str:
     return first.lower() + name[1:] if first.isascii() else name
 
 
+def has_tenants(description: Mapping[str, Any]) -> bool:
+    """Whether the collection that a REST description is of has tenants."""
+    return bool((description.get("multiTenancyConfig") or {}).get("enabled"))
+
+
 @dataclass(frozen=True)
 class Property:
     """One property: its name, data type, nested properties, and the collections a reference may point at."""
@@ -95,7 +100,7 @@ class CollectionSchema:
             name=description["class"],
             properties={p.name: p for p in properties},
             vectors=_vectors(description),
-            multi_tenant=bool((description.get("multiTenancyConfig") or {}).get("enabled")),
+            multi_tenant=has_tenants(description),
             open_ended=open_ended,
         )
 

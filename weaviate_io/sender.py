@@ -25,8 +25,6 @@ from weaviate_io.outcome import Failure, Fault, Outcome, Tally, errors_by_index,
 from weaviate_io.request import Entry, Item, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 
-__all__ = ["BUDGET", "Failure", "Outcome", "Sender", "Tally"]
-
 BUDGET = 300.0
 """Seconds after which a request is given up; below Flink's checkpoint timeout of 600."""
 

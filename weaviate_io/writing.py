@@ -23,9 +23,10 @@ from weaviate_io.encoding import EncodedObject, ObjectEncoder, decode_object, en
 from weaviate_io.errors import RowError, WeaviateError
 from weaviate_io.mapping import Mapper, Source, unwrap
 from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, WrittenObject
+from weaviate_io.outcome import Failure, Outcome
 from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
-from weaviate_io.sender import Failure, Outcome, Sender
+from weaviate_io.sender import Sender
 from weaviate_io.tenants import AllowedTenants, Tenants
 
 FAILED = "failed"

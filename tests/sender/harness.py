@@ -13,9 +13,10 @@ from weaviate_io.connection import WeaviateConnection
 from weaviate_io.encoding import ObjectEncoder, with_nudged_vectors
 from weaviate_io.flow import Flow
 from weaviate_io.objects import WeaviateObject
+from weaviate_io.outcome import Outcome
 from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
-from weaviate_io.sender import Outcome, Sender
+from weaviate_io.sender import Sender
 from weaviate_io.testing import FakeWeaviate, WeaviateServer
 
 _PROPERTIES = [{"name": "title", "dataType": ["text"]}, {"name": "number", "dataType": ["int"]}]

@@ -14,9 +14,10 @@ from weaviate_io import proto, repair
 from weaviate_io.client import Client
 from weaviate_io.encoding import ObjectEncoder, decode_object
 from weaviate_io.errors import WeaviateError
+from weaviate_io.outcome import Outcome
 from weaviate_io.request import Entry, Item, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
-from weaviate_io.sender import Outcome, Sender
+from weaviate_io.sender import Sender
 from weaviate_io.testing import FakeWeaviate, faults
 
 Code = grpc.StatusCode

@@ -21,9 +21,10 @@ from weaviate_io.connection import WeaviateConnection
 from weaviate_io.encoding import EncodedObject, ObjectEncoder, decode_object, join_request
 from weaviate_io.errors import WeaviateError
 from weaviate_io.objects import WeaviateObject
+from weaviate_io.outcome import Outcome
 from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
-from weaviate_io.sender import Outcome, Sender
+from weaviate_io.sender import Sender
 from weaviate_io.testing import WeaviateServer
 
 DIMENSIONS = 256

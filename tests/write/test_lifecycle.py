@@ -24,8 +24,8 @@ from weaviate_io.batching import BundleBuffer
 from weaviate_io.encoding import EncodedObject
 from weaviate_io.errors import WeaviateError
 from weaviate_io.objects import SourceRow
+from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
-from weaviate_io.sender import Item
 from weaviate_io.testing import Delay, Fail, Ok
 from weaviate_io.writing import EncodeFn, WriteInBundleFn
 
