@@ -12,9 +12,10 @@ they belong to, and take the same two steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Protocol
 
 from weaviate_io import proto
+from weaviate_io.client import Client
 from weaviate_io.encoding import has_vectors, with_nudged_vectors, with_vectors
 from weaviate_io.request import Entry, Request
 
@@ -22,49 +23,73 @@ Search = Callable[[Any], Any]
 """Sends a ``SearchRequest`` and gives the ``SearchReply``."""
 
 
-def plan(request: Request) -> int:
-    """Give the entries the steps of a repair; says how many have one now."""
-    if not request.schema.indexes_vectors:
-        return 0
-    planned = 0
-    for entry in request.entries:
-        exact = entry.steps[-1]
-        if has_vectors(exact):
-            entry.steps = [with_nudged_vectors(exact), exact]
-            planned += 1
-        elif request.schema.makes_vectors:
-            request.read_back = True
-    return planned
-
-
 class Found(NamedTuple):
-    """Stored entries by what a search says of their vectors, which the server was to make.
+    """Acknowledged entries by what a look at the server says of them.
 
-    Those in ``planned`` have the steps of their repair, those in ``missing`` their plain write again.
+    Those in ``planned`` have the steps of their repair, those in ``missing`` their plain write again, and those
+    in ``settled`` need nothing more.
     """
 
     planned: list[Entry]
-    without_vectors: list[Entry]
+    settled: list[Entry]
     missing: list[Entry]
 
 
-def plan_made_vectors(search: Search, request: Request, entries: Sequence[Entry]) -> Found:
-    """Read the vectors of stored entries back, and plan to send them nudged and then as they were read."""
-    stored = _read_vectors(search, request, entries)
-    result = Found([], [], [])
-    for entry in entries:
-        plain = entry.items[-1].encoded.payload
-        found = stored.get((entry.tenant, entry.uuid))
-        if found is None:
-            entry.steps = [plain]
-            result.missing.append(entry)
-        elif found.vector_bytes or found.vectors:
-            exact = with_vectors(plain, found.vector_bytes, found.vectors)
-            entry.steps = [with_nudged_vectors(exact), exact]
-            result.planned.append(entry)
-        else:
-            result.without_vectors.append(entry)
-    return result
+class Method(Protocol):
+    """What a sender calls, and how a doubt about the outcome is settled."""
+
+    def call(self, client: Client, payload: bytes, timeout: float) -> Any:
+        """Start the call and return its future."""
+
+    def prepare(self, search: Search, request: Request) -> list[Entry]:
+        """Look at what a request is about to be sent for; gives the entries that need no sending."""
+
+    def doubt(self, request: Request) -> int:
+        """Give the entries of a request, of which some may be stored, their next steps; says how many are repaired."""
+
+    def check(self, search: Search, request: Request, entries: Sequence[Entry]) -> Found:
+        """Look at acknowledged entries of a request that is to be read back."""
+
+
+class BatchObjects:
+    """Objects, each with its vectors."""
+
+    def call(self, client: Client, payload: bytes, timeout: float) -> Any:
+        return client.batch_objects(payload, timeout)
+
+    def prepare(self, search: Search, request: Request) -> list[Entry]:
+        return []
+
+    def doubt(self, request: Request) -> int:
+        if not request.schema.indexes_vectors:
+            return 0
+        planned = 0
+        for entry in request.entries:
+            exact = entry.steps[-1]
+            if has_vectors(exact):
+                entry.steps = [with_nudged_vectors(exact), exact]
+                planned += 1
+            elif request.schema.makes_vectors:
+                request.read_back = True
+        return planned
+
+    def check(self, search: Search, request: Request, entries: Sequence[Entry]) -> Found:
+        """Read the vectors that the server made back, and plan to send them nudged and then as they were read."""
+        stored = _read_vectors(search, request, entries)
+        result = Found([], [], [])
+        for entry in entries:
+            plain = entry.items[-1].encoded.payload
+            found = stored.get((entry.tenant, entry.uuid))
+            if found is None:
+                entry.steps = [plain]
+                result.missing.append(entry)
+            elif found.vector_bytes or found.vectors:
+                exact = with_vectors(plain, found.vector_bytes, found.vectors)
+                entry.steps = [with_nudged_vectors(exact), exact]
+                result.planned.append(entry)
+            else:
+                result.settled.append(entry)
+        return result
 
 
 def _read_vectors(

@@ -17,11 +17,11 @@ from typing import Any, Optional
 
 import grpc
 
-from weaviate_io import repair
 from weaviate_io.client import Client
 from weaviate_io.encoding import join_request
 from weaviate_io.errors import Meaning, Verdict, WeaviateError, call_verdict, object_verdict
 from weaviate_io.outcome import Failure, Fault, Outcome, Tally, errors_by_index, status_details
+from weaviate_io.repair import BatchObjects, Method
 from weaviate_io.request import Entry, Item, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 
@@ -47,6 +47,7 @@ class Sender:
 
     Args:
       client: the open connection.
+      method: what is called, and how doubt about its outcome is settled.
       consistency_level: number of the level (``proto.CONSISTENCY_LEVELS``), None for the server's default.
       batch_size: most objects in a request; None lets it adapt up to 1,000.
       max_in_flight: open requests of this sender.
@@ -57,6 +58,7 @@ class Sender:
     def __init__(
         self,
         client: Client,
+        method: Optional[Method] = None,
         *,
         consistency_level: Optional[int] = None,
         batch_size: Optional[int] = None,
@@ -65,6 +67,7 @@ class Sender:
         pause: Callable[[int], float] = pause_after,
     ) -> None:
         self._client = client
+        self._method = method or BatchObjects()
         self._flow = client.flow
         self._consistency_level = consistency_level
         self._batch_size = batch_size
@@ -143,6 +146,13 @@ class Sender:
                 self._waiting.append(request)
 
     def _start(self, request: Request) -> None:
+        settled = self._method.prepare(lambda search: self._search(search, request), request)
+        if settled:
+            self._finish(request, settled)
+            done = {id(entry) for entry in settled}
+            request.entries = [entry for entry in request.entries if id(entry) not in done]
+            if not request.entries:
+                return
         payload = join_request((entry.steps[0] for entry in request.entries), self._consistency_level)
         for entry in request.entries:
             entry.attempts += 1
@@ -152,7 +162,7 @@ class Sender:
         self._flow.acquire()
         request.sent_at = time.monotonic()
         try:
-            call = self._client.batch_objects(payload, self._flow.deadline())
+            call = self._method.call(self._client, payload, self._flow.deadline())
         except BaseException:
             self._flow.release()
             raise
@@ -243,16 +253,19 @@ class Sender:
             entry.steps.pop(0)
             (going_on if entry.steps else finished).append(entry)
         if finished and request.read_back:
-            found = repair.plan_made_vectors(lambda search: self._search(search, request), request, finished)
+            found = self._method.check(lambda search: self._search(search, request), request, finished)
             self.tally.repaired += len(found.planned)
             going_on += found.planned
-            finished = found.without_vectors
+            finished = found.settled
             self._retry_objects(request, [(entry, _NOT_FOUND) for entry in found.missing])
         if going_on:
             follow_up = request.part(going_on)
             follow_up.read_back = False
             self._waiting.appendleft(follow_up)
-        for entry in finished:
+        self._finish(request, finished)
+
+    def _finish(self, request: Request, entries: Iterable[Entry]) -> None:
+        for entry in entries:
             self._outcomes.extend(Outcome(request.schema.name, item, None) for item in entry.items)
 
     def _search(self, search: Any, request: Request) -> Any:
@@ -307,7 +320,7 @@ class Sender:
         self.tally.retries += 1
         if in_doubt:
             self.tally.unknown_outcomes += 1
-            self.tally.repaired += repair.plan(request)
+            self.tally.repaired += self._method.doubt(request)
         request.tries += 1
         request.not_before = time.monotonic() + pause
         self._waiting.append(request)
@@ -320,7 +333,7 @@ class Sender:
         elif len(request.entries) == 1:
             self._refuse(request.schema, request.entries[0], fault)
         else:
-            self.tally.repaired += repair.plan(request)
+            self.tally.repaired += self._method.doubt(request)
             self._split(request, unexplained=_UNEXPLAINED_TRIES - 1)
 
     def _split_too_large(self, request: Request, fault: Fault) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from tests.sender.harness import COLLECTIONS, connection_to, made, uuid_of
-from weaviate_io import proto, repair
+from weaviate_io import proto
 from weaviate_io.client import Client
 from weaviate_io.encoding import ObjectEncoder, decode_object
 from weaviate_io.errors import WeaviateError
 from weaviate_io.outcome import Outcome
+from weaviate_io.repair import BatchObjects
 from weaviate_io.request import Entry, Item, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
@@ -34,7 +35,7 @@ def test_the_first_step_differs_in_every_vector_by_one_unit_in_the_last_place(ki
     request = request_for(kind, 3)
     (entry,) = request.entries
     plain = entry.steps[0]
-    assert repair.plan(request) == 1
+    assert BatchObjects().doubt(request) == 1
     nudged, exact = entry.steps
     assert exact == plain
     first, second = decode_object(nudged), decode_object(exact)
@@ -49,21 +50,21 @@ def test_the_first_step_differs_in_every_vector_by_one_unit_in_the_last_place(ki
 
 def test_planning_again_starts_over_with_the_same_two_steps() -> None:
     request = request_for("unnamed", 0)
-    repair.plan(request)
+    BatchObjects().doubt(request)
     first = list(request.entries[0].steps)
     request.entries[0].steps.pop(0)
-    repair.plan(request)
+    BatchObjects().doubt(request)
     assert request.entries[0].steps == first
 
 
 @pytest.mark.parametrize("index", ["none", "skip"])
 def test_without_a_vector_or_an_index_there_is_nothing_to_repair(index: str) -> None:
-    assert repair.plan(request_for("no vectors", 0)) == 0
+    assert BatchObjects().doubt(request_for("no vectors", 0)) == 0
     description: dict[str, Any] = {"class": "C", "vectorizer": "none"}
     description |= {"vectorIndexType": "none"} if index == "none" else {"vectorIndexConfig": {"skip": True}}
     request = request_for("unnamed", 0)
     request.schema = CollectionSchema.from_rest(description)
-    assert repair.plan(request) == 0 and len(request.entries[0].steps) == 1
+    assert BatchObjects().doubt(request) == 0 and len(request.entries[0].steps) == 1
 
 
 def test_pauses_grow_with_jitter_up_to_a_limit() -> None:
