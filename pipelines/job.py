@@ -17,11 +17,11 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
 from weaviate_io import FailedObject, WriteFailuresToJson
-from weaviate_io.accounting import FailureLimit, TooManyErrors
+from weaviate_io.limits import FailureLimit, Limit, TooManyErrors
 from weaviate_io.progress import NAMESPACE, JobStopped, TerminalProgress, counters, texts
 
 from .arguments import Usage, beam_options, check_dead_letter, runs_here, to_type
-from .terminal import in_options, one_line, quiet, say, shorten, stoppable
+from .terminal import in_options, lines, quiet, say, shorten, stoppable
 
 ALL_WRITTEN, SOME_FAILED, COULD_NOT_RUN = 0, 1, 2
 """Exit codes of the jobs."""
@@ -52,7 +52,7 @@ def run(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None) -> int:
                 return COULD_NOT_RUN
             if verbose and not isinstance(error, Usage):
                 raise
-            say(one_line(error))
+            say("\n".join(lines(error)))
             return SOME_FAILED if _is(error, TooManyErrors) else COULD_NOT_RUN
 
 
@@ -154,7 +154,7 @@ class _Watch(beam.DoFn):
             where = f"{failure.position}: " if failure.position else ""
             Metrics.string_set(NAMESPACE, _EXAMPLE + failure.reason).add(shorten(f"{where}{failure.error}"))
         if self._max_errors is not None:
-            FailureLimit(self._name, self._max_errors).count(failure)
+            FailureLimit(self._name, Limit(self._max_errors)).failed(failure)
 
 
 class SeeFields(beam.DoFn):

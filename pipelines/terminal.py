@@ -47,17 +47,21 @@ def in_options(text: str) -> str:
     return _KEYWORD.sub(_option, text)
 
 
-def one_line(error: BaseException) -> str:
-    """What an error says, without the class, step and traceback that runners add to it.
+def lines(error: BaseException) -> list[str]:
+    """What an error says, without the class, step and traceback that runners add to it: one line, indented ones after.
 
-    >>> one_line(RuntimeError("no file matches 'x' [while running 'Read/Match']"))
-    "no file matches 'x'"
+    >>> lines(RuntimeError("no file matches 'x' [while running 'Read/Match']"))
+    ["no file matches 'x'"]
     """
     text = str(error).partition(" [while running")[0].strip() or type(error).__name__
+    found = text.splitlines()
     if "Traceback (most recent call last)" in text:
-        text = text.splitlines()[-1]
-    text = _ERRNO.sub("", _CLASS.sub("", " ".join(text.split())))
-    return in_options(shorten(text))
+        found = found[max(number for number, line in enumerate(found) if not line.startswith(" ")) :]
+    told = [line for line in found[1:] if line.startswith(" ")]
+    if not told:
+        found[0] = " ".join(" ".join(found).split())
+    found[0] = _ERRNO.sub("", _CLASS.sub("", found[0]))
+    return [in_options(shorten(line)) for line in (found[0], *told)]
 
 
 def shorten(text: str) -> str:
@@ -72,8 +76,8 @@ def shorten(text: str) -> str:
 @contextlib.contextmanager
 def quiet(verbose: bool) -> Iterator[None]:
     """Keep the runner's log and the warnings of other packages from the terminal, unless they are asked for."""
-    runner, accounting = logging.getLogger("apache_beam"), logging.getLogger("weaviate_io.accounting")
-    levels = runner.level, accounting.level
+    runner, failures = logging.getLogger("apache_beam"), logging.getLogger("weaviate_io.limits")
+    levels = runner.level, failures.level
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter("%(message)s"))
     root = logging.getLogger()
@@ -82,7 +86,7 @@ def quiet(verbose: bool) -> Iterator[None]:
         with warnings.catch_warnings():
             if not verbose:
                 runner.setLevel(logging.CRITICAL)
-                accounting.setLevel(logging.ERROR)  # the summary has an example of every reason
+                failures.setLevel(logging.ERROR)  # the summary has an example of every reason
                 warnings.simplefilter("ignore")
                 warnings.filterwarnings("always", category=UserWarning, module="weaviate_io|pipelines")
                 warnings.showwarning = lambda message, *_: say(f"warning: {in_options(str(message))}")
@@ -90,7 +94,7 @@ def quiet(verbose: bool) -> Iterator[None]:
     finally:
         root.handlers = handlers
         runner.setLevel(levels[0])
-        accounting.setLevel(levels[1])
+        failures.setLevel(levels[1])
 
 
 @contextlib.contextmanager

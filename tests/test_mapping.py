@@ -250,6 +250,48 @@ def test_what_is_no_key_is_refused_and_never_stringified(key, reason):
     assert "the field 'id' gave no id" in message or "is no id: use a UUID, or text or an integer" in message
 
 
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"country": "DE", "number": 7}, '["DE", "7"]'),
+        ({"country": "DE", "number": "7"}, '["DE", "7"]'),
+        ({"country": "DE", "number": np.int32(7)}, '["DE", "7"]'),
+        ({"country": 'D", "E', "number": 7}, '["D\\", \\"E", "7"]'),
+        ({"country": "Ö", "number": ID.upper()}, f'["\\u00d6", "{ID}"]'),
+        ({"country": Key.DUNE, "number": 7}, '["10.1/x", "7"]'),
+    ],
+)
+def test_an_id_of_several_fields_is_made_of_the_list_of_their_texts(row, text):
+    mapped = Mapper("Article", id_field=["country", "number"]).map(row, SCHEMA)
+    assert mapped.uuid == generate_uuid5(text)
+    assert mapped.properties == {}
+
+
+def test_fields_of_an_id_that_the_schema_has_are_properties_too():
+    mapped = Mapper("Article", id_field=("title", "doi")).map({"title": "Dune", "doi": 1, "views": 2}, SCHEMA)
+    assert mapped.properties == {"title": "Dune", "views": 2}
+
+
+def test_one_field_in_a_list_is_a_key_of_its_own_kind():
+    """What the list is made of may not decide what its form is: a second field may come later."""
+    assert Mapper("A", id_field=["doi"]).map({"doi": ID}, SCHEMA).uuid == generate_uuid5(f'["{ID}"]')
+
+
+@pytest.mark.parametrize(
+    ("row", "reason", "words"),
+    [
+        ({"country": "DE"}, "missing_id", "the row has no field 'number' (id_field=); it has 'country'"),
+        ({"country": "DE", "number": None}, "missing_id", "the field 'number' gave no part of the id"),
+        ({"country": "", "number": 7}, "invalid_uuid", "'' is no id: use a UUID"),
+        ({"country": "DE", "number": 7.5}, "invalid_uuid", "7.5 is no id: use a UUID"),
+        ({"country": "\ud800", "number": 7}, "invalid_uuid", "is no id: use a UUID"),
+    ],
+)
+def test_every_field_of_an_id_must_give_a_part_of_it(row, reason, words):
+    given = refusal(Mapper("Article", id_field=["country", "number"]), row)
+    assert given[0] == reason and words in given[1]
+
+
 def test_without_an_id_field_the_id_is_left_to_the_content():
     assert Mapper("Article").map({"title": "Dune"}, SCHEMA).uuid is None
 

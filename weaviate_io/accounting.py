@@ -1,10 +1,7 @@
-"""What a write counts: Beam metrics, the limit on failures, and the first failures in the log."""
+"""What a write counts: Beam metrics, and the totals of this process."""
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections import defaultdict
 from typing import Optional
 
 from apache_beam.metrics import Metrics
@@ -13,14 +10,7 @@ from weaviate_io.objects import FailedObject
 from weaviate_io.outcome import Tally
 from weaviate_io.progress import NAMESPACE, process_totals
 
-_LOGGER = logging.getLogger(__name__)
-
-_LOGGED = 10  # failures that each process logs
 _REMEMBERED_IDS = 250_000  # ids of a bundle that are kept to count objects with one id; about 20 MB
-
-
-class TooManyErrors(RuntimeError):
-    """More objects failed than the job allows."""
 
 
 class Accounts:
@@ -90,43 +80,3 @@ class Accounts:
             self._throttled.inc(whole)
             self._throttled_rest -= whole
         tally.__init__()  # type: ignore[misc]
-
-
-_lock = threading.Lock()
-_counts: dict[str, int] = defaultdict(int)
-
-
-class FailureLimit:
-    """Counts the failures of a write in this process, logs the first ten, and stops the job above the limit.
-
-    Args:
-      write: names the write, the same on every worker; its instances in one process share a count.
-      max_errors: failures that are allowed; None for any number.
-    """
-
-    def __init__(self, write: str, max_errors: Optional[int]) -> None:
-        self._write = write
-        self._max_errors = max_errors
-
-    def count(self, failure: FailedObject) -> None:
-        """Raise :class:`TooManyErrors` when this failure is one too many."""
-        with _lock:
-            _counts[self._write] += 1
-            count = _counts[self._write]
-        if count <= _LOGGED:
-            # Errors quote values, which do not belong into a log; the dead letter has them.
-            _LOGGER.warning("not written: %s: %s", _place(failure), failure.reason)
-        if self._max_errors is not None and count > self._max_errors:
-            allowed = f"more than max_errors={self._max_errors} objects" if self._max_errors else "an object"
-            raise TooManyErrors(f"{allowed} failed; the last: {describe(failure)}")
-
-
-def describe(failure: FailedObject) -> str:
-    """A failure in one line, with its error but not the object."""
-    return f"{_place(failure)}: {failure.reason}: {failure.error}"
-
-
-def _place(failure: FailedObject) -> str:
-    where = f" at {failure.position}" if failure.position else ""
-    into = f" of {failure.collection}" if failure.collection else ""
-    return f"{failure.uuid or 'a row'}{into}{where}"

@@ -31,7 +31,8 @@ class Mapper:
     Args:
       collection: name of the collection, or a function of the row.
       id_field: field or function that gives the id. A UUID is taken as it is, any other text or integer is a
-        key, of which ``generate_uuid5`` makes the id. ``None`` makes ids of the content.
+        key, of which ``generate_uuid5`` makes the id. Several fields are one key: ``json.dumps`` of the list of
+        their texts. ``None`` makes ids of the content.
       vector_field: field or function that gives the vector, or a mapping of vector name to field.
       tenant_field: field or function that gives the tenant.
       tenant: the tenant of every object that names none.
@@ -48,7 +49,7 @@ class Mapper:
     """
 
     collection: Field
-    id_field: Optional[Field] = None
+    id_field: Union[Field, Sequence[str], None] = None
     vector_field: Union[Field, Mapping[str, str], None] = None
     tenant_field: Optional[Field] = None
     tenant: Optional[str] = None
@@ -112,9 +113,9 @@ class Mapper:
         if self._last_left_out.get("schema") is not schema:
             vectors = self.vector_field
             names = list(vectors.values()) if isinstance(vectors, Mapping) else [vectors]
-            names += [
-                f for f in (self.id_field, self.tenant_field) if isinstance(f, str) and not _declared(f, schema)
-            ]
+            ids = self.id_field
+            for_ids = [ids] if isinstance(ids, str) or callable(ids) or ids is None else ids
+            names += [name for name in (*for_ids, self.tenant_field) if not _declared(name, schema)]
             names = [name for name in names if isinstance(name, str)]
             self._last_left_out.update(schema=schema, names=names)
         return self._last_left_out["names"]
@@ -125,23 +126,19 @@ class Mapper:
         return {}
 
     def _uuid(self, row: Any, fields: Mapping[str, Any]) -> Optional[str]:
-        if self.id_field is None:
+        wanted = self.id_field
+        if wanted is None:
             return None
-        key = self._value("id", "missing_id", self.id_field, row, fields)
-        if wire.is_null(key):
-            raise RowError("missing_id", f"{_label(self.id_field)} gave no id")
-        canonical = wire.canonical_uuid(key)
-        if canonical is not None:
-            return canonical
-        try:
-            # The text of a str Enum depends on the version of Python, what it holds does not.
-            if isinstance(key, str) and key:
-                return generate_uuid5(str.__str__(key))
-            if isinstance(key, (int, np.integer)) and not isinstance(key, (bool, np.timedelta64)):
-                return generate_uuid5(int(key))
-        except ValueError:  # lone surrogates, or an integer of more digits than Python prints
-            pass
-        raise RowError("invalid_uuid", f"{_show(key)} is no id: use a UUID, or text or an integer as a key")
+        if isinstance(wanted, str) or callable(wanted):
+            key = self._value("id", "missing_id", wanted, row, fields)
+            if wire.is_null(key):
+                raise RowError("missing_id", f"{_label(wanted)} gave no id")
+            return wire.canonical_uuid(key) or generate_uuid5(_key_text(key))
+        keys = [(field, self._value("id", "missing_id", field, row, fields)) for field in wanted]
+        for field, key in keys:
+            if wire.is_null(key):
+                raise RowError("missing_id", f"{_label(field)} gave no part of the id")
+        return generate_uuid5(json.dumps([wire.canonical_uuid(key) or _key_text(key) for _, key in keys]))
 
     def _vector(self, row: Any, fields: Mapping[str, Any]) -> Any:
         wanted = self.vector_field
@@ -206,6 +203,21 @@ def _call(name: str, function: Callable[[Any], Any], row: Any) -> Any:
         return function(row)
     except Exception as error:
         raise RowError("invalid_row", f"{name}= raised {type(error).__name__}: {error}") from error
+
+
+def _key_text(key: Any) -> str:
+    """The text of a key that an id is made of, or :class:`RowError`."""
+    try:
+        # The text of a str Enum depends on the version of Python, what it holds does not.
+        if isinstance(key, str) and key:
+            text = str.__str__(key)
+            text.encode()
+            return text
+        if isinstance(key, (int, np.integer)) and not isinstance(key, (bool, np.timedelta64)):
+            return str(int(key))
+    except ValueError:  # lone surrogates, or an integer of more digits than Python prints
+        pass
+    raise RowError("invalid_uuid", f"{_show(key)} is no id: use a UUID, or text or an integer as a key")
 
 
 def _label(field: Field) -> str:

@@ -19,13 +19,13 @@ from apache_beam.transforms.util import GroupIntoBatches
 from apache_beam.transforms.window import GlobalWindows
 
 from weaviate_io import proto
-from weaviate_io.accounting import TooManyErrors
 from weaviate_io.batching import BATCH_SIZE, MAX_BUFFERING_SECONDS, Batched, GroupBoundedIntoBatches
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import CreateDisposition, SchemaSource, WriteDisposition, read_schema
 from weaviate_io.emptying import PrepareCollection
 from weaviate_io.flow import MAX_OBJECTS
 from weaviate_io.indexing import WaitForIndexing, wait_seconds
+from weaviate_io.limits import CheckTotal, Limit
 from weaviate_io.mapping import Field, Mapper
 from weaviate_io.objects import FailedObject, WrittenObject
 from weaviate_io.schema import TENANT_NAME, collection_name
@@ -61,7 +61,8 @@ class WriteToWeaviate(beam.PTransform):
       connection: a :class:`WeaviateConnection`; or its fields ``url``, ``grpc_url``, ``api_key``, ``headers`` and
         ``tls_ca`` directly.
       id_field: field (or function of the row) that gives the id: a UUID is used as it is, any other text or
-        integer is a key, of which ``generate_uuid5`` makes the id. Without it the id is made of the content.
+        integer is a key, of which ``generate_uuid5`` makes the id. A list of fields is one key: the id is
+        ``generate_uuid5(json.dumps([...]))`` of their texts. Without it the id is made of the content.
       vector_field: field (or function) that gives the vector, or a mapping of vector name to field.
       tenant_field: field (or function) that gives the tenant.
       tenant: the tenant of all objects that name none.
@@ -93,8 +94,9 @@ class WriteToWeaviate(beam.PTransform):
       batch_size: most objects in a request; without it the size adapts, up to 1,000 and about 4 MB.
       max_buffering_duration_secs: seconds an object of unbounded input waits for company, 1 by default.
       on_failure: ``"dead_letter"``, or ``"raise"`` to fail the job at the first object that cannot be written.
-      max_errors: fail the job when more objects failed. Each worker process counts its own; for bounded input the
-        total is checked at the end too.
+      max_errors: fail the job when more objects failed; the error shows the first ten. Each worker process counts
+        its own; for bounded input the total is checked at the end too.
+      max_error_rate: likewise when a larger share failed, 0 to 1, once there are 1,000 objects.
       consistency_level: ``"ONE"``, ``"QUORUM"`` (the server's default) or ``"ALL"`` of the replicas.
       dry_run: map, check and encode, but create and send nothing; ``written`` is what would be sent.
       wait_for_indexing: end the job only when the vectors of the collections written can be searched, and fail
@@ -125,7 +127,7 @@ class WriteToWeaviate(beam.PTransform):
         api_key: Any = None,
         headers: Optional[Mapping[str, Any]] = None,
         tls_ca: Optional[str] = None,
-        id_field: Optional[Field] = None,
+        id_field: Union[Field, Sequence[str], None] = None,
         vector_field: Union[Field, Mapping[str, str], None] = None,
         tenant_field: Optional[Field] = None,
         tenant: Optional[str] = None,
@@ -142,6 +144,7 @@ class WriteToWeaviate(beam.PTransform):
         max_buffering_duration_secs: Optional[float] = None,
         on_failure: str = "dead_letter",
         max_errors: Optional[int] = None,
+        max_error_rate: Optional[float] = None,
         consistency_level: Optional[str] = None,
         dry_run: bool = False,
         create_tenants: bool = False,
@@ -157,7 +160,7 @@ class WriteToWeaviate(beam.PTransform):
         self._buffering = max_buffering_duration_secs
         self._wait_seconds = wait_seconds(wait_for_indexing)
         self._error_handler: Any = None
-        self._check(collection, schema, properties, tenant, batch_size, max_errors)
+        self._check(collection, schema, properties, id_field, tenant, batch_size)
         _one_of("on_failure", on_failure, ("dead_letter", "raise"))
         self._settings = Settings(
             name="",
@@ -171,7 +174,7 @@ class WriteToWeaviate(beam.PTransform):
             timezone=_zone(timezone),
             consistency_level=_level(consistency_level),
             batch_size=batch_size,
-            max_errors=0 if on_failure == "raise" else max_errors,
+            limit=Limit(0) if on_failure == "raise" else _limit(max_errors, max_error_rate),
             dry_run=dry_run,
             create_tenants=create_tenants,
             activate_tenants=activate_tenants,
@@ -185,16 +188,17 @@ class WriteToWeaviate(beam.PTransform):
         """
         self._error_handler = error_handler
         if error_handler is None:
-            self._settings = replace(self._settings, max_errors=0)
+            self._settings = replace(self._settings, limit=Limit(0))
         return self
 
     def expand(self, pcoll: beam.PCollection) -> WriteToWeaviateResult:
         # Named anew each time, so that a second use does not take over the counts of the first.
         settings = replace(self._settings, name=uuid.uuid4().hex)
-        max_errors = settings.max_errors
         self._check_runner(pcoll)
-        if max_errors and not pcoll.is_bounded:
-            _LOGGER.warning("max_errors=%d counts per worker process only: the input is unbounded", max_errors)
+        limit = settings.limit
+        checks_total = limit != Limit() and limit != Limit(0)  # the first failure is known where it happens
+        if checks_total and not pcoll.is_bounded:
+            _LOGGER.warning("%s counts per worker process only: the input is unbounded", limit)
         if self._wait_seconds is not None and not pcoll.is_bounded:
             raise ValueError("wait_for_indexing= needs bounded input: the writes of a stream have no end")
         gate = self._gate(pcoll, settings)
@@ -204,8 +208,8 @@ class WriteToWeaviate(beam.PTransform):
             written, failed = self._in_batches(pcoll, settings, gate)
         else:
             written, failed = _in_bundles(pcoll, settings, gate)
-        if max_errors and pcoll.is_bounded:
-            failed | "CheckTotal" >> _CheckTotal(max_errors)
+        if checks_total and pcoll.is_bounded:
+            (written, failed) | "CheckTotal" >> CheckTotal(limit)
         if self._wait_seconds is not None and not settings.dry_run:
             written | "WaitForIndexing" >> WaitForIndexing(settings.connection, self._wait_seconds)
         if self._error_handler is not None:
@@ -273,18 +277,20 @@ class WriteToWeaviate(beam.PTransform):
         collection: Field,
         schema: SchemaSource,
         properties: Any,
+        id_field: Any,
         tenant: Optional[str],
         batch_size: Optional[int],
-        max_errors: Optional[int],
     ) -> None:
         if isinstance(properties, str):
             raise ValueError(f"properties={properties!r} is a text; use a list of field names")
+        if isinstance(id_field, Sequence) and not (
+            id_field and all(isinstance(name, str) for name in id_field)
+        ):
+            raise ValueError(f"id_field={id_field!r} names no field; use a name, a list of names or a function")
         if tenant is not None and not TENANT_NAME.fullmatch(tenant):
             raise ValueError(f"tenant={tenant!r} is not a tenant name: 1 to 64 letters, digits, '_' or '-'")
         if batch_size is not None and not 1 <= batch_size <= MAX_OBJECTS:
             raise ValueError(f"batch_size={batch_size} is not between 1 and {MAX_OBJECTS}")
-        if max_errors is not None and max_errors < 0:
-            raise ValueError(f"max_errors={max_errors} is below 0")
         if self._buffering is not None and self._buffering <= 0:
             raise ValueError(f"max_buffering_duration_secs={self._buffering} is not above 0")
         if callable(collection) and self._write_disposition is not WriteDisposition.WRITE_APPEND:
@@ -329,28 +335,6 @@ def _run_of(pipeline: beam.Pipeline) -> str:
     return _runs.setdefault(pipeline, uuid.uuid4().hex)
 
 
-class _CheckTotal(beam.PTransform):
-    """Fails the job where more objects failed than the limit, over all workers."""
-
-    def __init__(self, max_errors: int) -> None:
-        super().__init__()
-        self._max_errors = max_errors
-
-    def expand(self, failed: beam.PCollection) -> beam.PCollection:
-        return (
-            failed
-            | "One" >> beam.Map(lambda _: 1)
-            | "Global" >> beam.WindowInto(GlobalWindows())
-            | "Sum" >> beam.CombineGlobally(sum).without_defaults()
-            | "Compare" >> beam.Map(_compare, self._max_errors)
-        )
-
-
-def _compare(total: int, max_errors: int) -> None:
-    if total > max_errors:
-        raise TooManyErrors(f"{total} objects failed, max_errors={max_errors} are allowed")
-
-
 def _connection(
     connection: Optional[WeaviateConnection],
     url: Optional[str],
@@ -368,6 +352,14 @@ def _connection(
     if url is None:
         raise ValueError("say where Weaviate is: url='http://localhost:8080', or connection=")
     return WeaviateConnection(**used)
+
+
+def _limit(max_errors: Optional[int], max_error_rate: Optional[float]) -> Limit:
+    if max_errors is not None and max_errors < 0:
+        raise ValueError(f"max_errors={max_errors} is below 0")
+    if max_error_rate is not None and not 0 <= max_error_rate <= 1:
+        raise ValueError(f"max_error_rate={max_error_rate} is no share; use a number from 0 to 1")
+    return Limit(max_errors, max_error_rate)
 
 
 def _allowed(given: AllowedNames, tenant: Optional[str]) -> Optional[AllowedTenants]:

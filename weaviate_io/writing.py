@@ -15,12 +15,13 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from weaviate_io import arrow, client, proto
-from weaviate_io.accounting import Accounts, FailureLimit
+from weaviate_io.accounting import Accounts
 from weaviate_io.batching import Batched, BundleBuffer
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition, SchemaSource
 from weaviate_io.encoding import EncodedObject, ObjectEncoder, decode_object, encoded_object
 from weaviate_io.errors import RowError, WeaviateError
+from weaviate_io.limits import FailureLimit, Limit
 from weaviate_io.mapping import Mapper, Source, unwrap
 from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, WrittenObject
 from weaviate_io.outcome import Failure, Outcome
@@ -52,7 +53,7 @@ class Settings:
     timezone: Optional[tzinfo]
     consistency_level: Optional[str]
     batch_size: Optional[int]
-    max_errors: Optional[int]
+    limit: Limit
     dry_run: bool
     create_tenants: bool = False
     activate_tenants: bool = False
@@ -160,16 +161,20 @@ class _Worker(beam.DoFn):
     def setup(self) -> None:
         self._client = client.acquire(self._settings.connection)
         self._accounts = Accounts()
-        self._limit = FailureLimit(self._settings.name, self._settings.max_errors)
+        self._limit = FailureLimit(self._settings.name, self._settings.limit)
 
     def teardown(self) -> None:
         if self._client is not None:
             client.release(self._settings.connection)
             self._client = None
 
+    def _written(self, count: int) -> None:
+        self._accounts.written(count)
+        self._limit.written(count)
+
     def _fail(self, failure: FailedObject) -> FailedObject:
         self._accounts.failed(failure)
-        self._limit.count(failure)
+        self._limit.failed(failure)
         return failure
 
 
@@ -184,6 +189,7 @@ class _Translating(_Worker):
     def _translated(self, element: Any) -> Iterator[Union[Translated, TaggedOutput]]:
         """The objects of an element, and the outputs for those that failed."""
         for translated in self._translator.translate(element):
+            self._limit.taken(1)
             if isinstance(translated, FailedObject):
                 yield TaggedOutput(FAILED, self._fail(translated))
             else:
@@ -231,7 +237,7 @@ class _Sending(_Worker):
             else:
                 failure = self._tenants.judge(collection, item.encoded.tenant, failure)
                 yield TaggedOutput(FAILED, _with_value(origin.value, self._fail(self._dead(item, failure))))
-        self._accounts.written(written)
+        self._written(written)
         self._accounts.add(self._sender.tally)
 
     @staticmethod
@@ -281,7 +287,7 @@ class DryRunFn(_Translating):
                 continue
             encoded = translated.encoded
             self._accounts.seen(translated.schema.name, encoded.tenant, encoded.uuid)
-            self._accounts.written(1)
+            self._written(1)
             yield WrittenObject(translated.schema.name, encoded.uuid, encoded.tenant)
 
 

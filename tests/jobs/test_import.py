@@ -287,14 +287,19 @@ def test_max_errors_stops_the_job(to_fake: Run) -> None:
     ran = to_fake("import", "--input", "b.json", "--max-errors", "3")
     assert ran.code == 1
     assert ran.out == []
-    assert "more than --max-errors 3 objects failed; the last: " in ran.error
+    assert ran.err[0] == "weaviate-io: 4 objects failed, --max-errors 3 is allowed; the first of them:"
+    assert len(ran.err) == 5
+    for number, line in enumerate(ran.err[1:], 1):
+        assert line.startswith(
+            f"  a row of Article at b.json: item {number}: invalid_property: property 'year'"
+        )
 
 
 def test_max_errors_counts_rows_that_cannot_be_read(to_fake: Run) -> None:
     Path("b.jsonl").write_text("nonsense\n" * 20)
     ran = to_fake("import", "--input", "b.jsonl", "--max-errors", "3")
     assert ran.code == 1
-    assert "more than --max-errors 3 objects failed" in ran.error
+    assert "4 objects failed, --max-errors 3 is allowed" in ran.err[0]
 
 
 def test_a_failed_job_leaves_nothing_behind(to_fake: Run, folder: Path) -> None:

@@ -20,6 +20,7 @@ from tests.write.running import FN_API, LOOPBACK, TWO_PROCESSES
 from weaviate_io import FailedObject, WeaviateObject, WriteToWeaviate, generate_uuid5
 from weaviate_io.client import acquire, release
 from weaviate_io.encoding import ObjectEncoder, decode_object
+from weaviate_io.limits import CheckTotal, FailureLimit, Limit, TooManyErrors
 from weaviate_io.objects import SourceRow
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.testing import Errors, ErrorsWhere
@@ -57,15 +58,16 @@ def refuse_all(request: Any, number: int) -> ErrorsWhere:
 
 @BATCHINGS
 def test_raise_fails_the_job_at_the_first_failure(write, into, batching):
-    with pytest.raises(Exception, match=r"an object failed; the last: .*: invalid_property: property 'title'"):
+    with pytest.raises(Exception, match="an object failed, none is allowed; the first of them:") as error:
         write([*good(5), *bad(1)], WriteToWeaviate(**into, on_failure="raise", batching=batching))
+    assert ": invalid_property: property 'title' of Article expects text" in str(error.value)
     assert len(write(good(5), WriteToWeaviate(**into, on_failure="raise", batching=batching)).written) == 5
 
 
 @BATCHINGS
 def test_raise_fails_the_job_when_the_server_refuses(write, into, fake, batching):
     fake.behave(refuse_all)
-    with pytest.raises(Exception, match=r"an object failed; the last: .*not today"):
+    with pytest.raises(Exception, match=r"an object failed, none is allowed; .*\n.*not today"):
         write(good(3), WriteToWeaviate(**into, on_failure="raise", batching=batching))
 
 
@@ -73,7 +75,7 @@ def test_raise_fails_the_job_when_the_server_refuses(write, into, fake, batching
 def test_more_failures_than_max_errors_fail_the_job(write, into, batching):
     transform = WriteToWeaviate(**into, max_errors=3, batching=batching)
     assert len(write([*good(5), *bad(3)], transform).failed) == 3
-    with pytest.raises(Exception, match="more than max_errors=3 objects failed"):
+    with pytest.raises(Exception, match="4 objects failed, max_errors=3 is allowed"):
         write([*good(5), *bad(4)], transform)
 
 
@@ -87,29 +89,83 @@ def test_a_transform_that_is_used_again_counts_anew(write, into, batching):
 def test_the_total_over_processes_counts(write, into, batching):
     """Of 5 failures in two processes none may have more than 4, and still they are too many."""
     rows = [row for pair in zip(good(5), bad(5), strict=True) for row in pair]
-    with pytest.raises(
-        Exception, match=r"5 objects failed, max_errors=4|more than max_errors=4 objects failed"
-    ):
+    with pytest.raises(Exception, match="5 objects failed, max_errors=4 is allowed"):
         write(rows, WriteToWeaviate(**into, max_errors=4, batching=batching), TWO_PROCESSES, bundles=4)
 
 
-def test_the_total_counts_failures_in_windows(write, into):
-    """In the last step all failures are one sum, whatever their windows."""
-    from weaviate_io.write import _CheckTotal
+def failures(count: int) -> list[FailedObject]:
+    return [
+        FailedObject("why", f"because {i}", 1, "Article", None, f"id {i}", None, i, None) for i in range(count)
+    ]
 
-    class Stamped(beam.PTransform):
-        def expand(self, begin: Any) -> Any:
-            rows = begin | beam.Create(range(5)) | beam.Map(lambda i: beam.window.TimestampedValue(i, i * 10))
-            return rows | beam.WindowInto(beam.window.FixedWindows(5))
 
-    for limit, fails in ((5, False), (4, True)):
-        pipeline = FN_API.pipeline()
-        pipeline | Stamped() | _CheckTotal(limit)
-        if fails:
-            with pytest.raises(Exception, match="5 objects failed, max_errors=4 are allowed"):
-                pipeline.run()
-        else:
-            pipeline.run()
+@pytest.mark.parametrize("runner", [FN_API, TWO_PROCESSES], ids=lambda runner: runner.name)
+@pytest.mark.parametrize(
+    ("limit", "exceeded"),
+    [
+        (Limit(5), ""),
+        (Limit(4), "5 objects failed, max_errors=4 is allowed"),
+        (Limit(max_error_rate=0.005), ""),
+        (Limit(max_error_rate=0.0049), "5 of 1,000 objects failed, max_error_rate=0.0049 is allowed"),
+        (Limit(9, 0.0049), "5 of 1,000 objects failed, max_error_rate=0.0049 is allowed"),
+    ],
+)
+def test_the_total_counts_objects_of_all_windows(runner, limit, exceeded):
+    """In the last step all objects are one sum, whatever their windows."""
+    pipeline = runner.pipeline()
+    objects = (
+        pipeline
+        | beam.Create(range(1000))
+        | beam.Map(lambda i: beam.window.TimestampedValue(i, i))
+        | beam.WindowInto(beam.window.FixedWindows(5))
+    )
+    told = failures(5)
+    written = objects | "Written" >> beam.Filter(lambda i: i >= 5)
+    failed = objects | "Failed" >> beam.Filter(lambda i: i < 5) | beam.Map(lambda i: told[i])
+    (written, failed) | CheckTotal(limit)
+    if not exceeded:
+        pipeline.run().wait_until_finish()
+        return
+    with pytest.raises(Exception, match=exceeded) as error:
+        pipeline.run().wait_until_finish()
+    for i in range(5):
+        assert f"\n  id {i} of Article: why: because {i}" in str(error.value)
+
+
+def test_the_error_shows_the_first_ten_failures(write, into):
+    with pytest.raises(Exception, match="12 objects failed, max_errors=11 is allowed") as error:
+        write([*good(5), *bad(12)], WriteToWeaviate(**into, max_errors=11))
+    shown = str(error.value).split("the first of them:")[-1]
+    assert shown.count("invalid_property: property 'title' of Article expects text") == 10
+    assert generate_uuid5(1000) in shown and generate_uuid5(1010) not in shown
+
+
+@BATCHINGS
+def test_a_share_of_failures_counts_from_1000_objects_on(write, into, batching):
+    transform = WriteToWeaviate(**into, max_error_rate=0.1, batching=batching)
+    assert len(write([*bad(100), *good(899)], transform).failed) == 100
+    assert len(write([*bad(100), *good(900)], transform).failed) == 100
+    with pytest.raises(Exception, match=r"of 1,0.. objects failed, max_error_rate=0\.1 is allowed"):
+        write([*bad(102), *good(910)], transform)
+
+
+def test_a_share_of_failures_counts_what_the_server_refuses(write, into, fake):
+    fake.behave(lambda request, number: ErrorsWhere(lambda m: REFUSAL if m.uuid[0] in "012" else None))
+    with pytest.raises(Exception, match=r"objects failed, max_error_rate=0\.1 is allowed"):
+        write(good(2000), WriteToWeaviate(**into, max_error_rate=0.1))
+
+
+def test_a_share_of_failures_stops_a_process_before_the_input_ends():
+    limit = FailureLimit("early", Limit(max_error_rate=0.01))
+    for failure in failures(10):
+        limit.taken(1)
+        limit.failed(failure)
+    limit.taken(989)
+    limit.written(500)
+    limit.taken(1)
+    with pytest.raises(TooManyErrors, match="11 of 1,001 objects failed"):
+        limit.taken(1)
+        limit.failed(failures(11)[10])
 
 
 @BATCHINGS
