@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import requests
@@ -163,9 +166,23 @@ def test_a_killed_test_run_leaves_no_server_behind():
     assert ended
 
 
+@contextlib.contextmanager
+def terminated(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Ends the process where a test fails, lest the test waits for it for ever."""
+    try:
+        yield
+    finally:
+        process.terminate()
+
+
 def test_the_command_runs_a_server_until_it_is_interrupted():
     command = [sys.executable, "-m", "weaviate_io.testing", "start", "--env", "AUTOSCHEMA_ENABLED=false"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    # A shell starts what runs in the background with SIGINT ignored, and its children inherit that.
+    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=restore) as running,
+        terminated(running),
+    ):
         assert "Ctrl-C ends it" in running.stdout.readline()
         url = running.stdout.readline().split()[0].removeprefix("url=")
         assert "version" in rest("GET", f"{url}/v1/meta")
