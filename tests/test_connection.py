@@ -37,6 +37,10 @@ ADDRESSES = [
         True,
         "https://a.c0.eu.weaviate.cloud",
     ),
+    ("a.weaviate.cloud", None, "grpc-a.weaviate.cloud:443", True, "https://a.weaviate.cloud"),
+    ("A.Weaviate.Cloud/", None, "grpc-a.weaviate.cloud:443", True, "https://A.Weaviate.Cloud"),
+    ("a.weaviate.network", None, "a.grpc.weaviate.network:443", True, "https://a.weaviate.network"),
+    ("a.weaviate.cloud", "g:9000", "g:9000", True, "https://a.weaviate.cloud"),
     ("https://a.weaviate.network", None, "a.grpc.weaviate.network:443", True, "https://a.weaviate.network"),
     (
         "https://weaviate.cloud.evil.com",
@@ -68,6 +72,9 @@ def test_the_grpc_address_follows_from_what_is_given(url, grpc_url, target, secu
     ("given", "message"),
     [
         ({"url": "localhost:8080"}, "url='localhost:8080' is no address; use http://host:port or https://host"),
+        ({"url": "h.example.com"}, "url='h.example.com' is no address; use http://host:port or https://host"),
+        ({"url": "weaviate.cloud.evil.com"}, "url='weaviate.cloud.evil.com' is no address"),
+        ({"url": "me:pw@a.weaviate.cloud"}, "url= holds a user or password"),
         ({"url": "ftp://h"}, "url='ftp://h' is no address"),
         ({"url": "http://"}, "url='http://' is no address"),
         ({"url": ""}, "url='' is no address"),
@@ -84,6 +91,7 @@ def test_the_grpc_address_follows_from_what_is_given(url, grpc_url, target, secu
         ({"grpc_url": "::1:50051"}, "grpc_url='::1:50051' has no valid host and port"),
         ({"timeout": 60}, "timeout=60 is below 90 s"),
         ({"timeout": float("nan")}, "timeout=nan is below 90 s"),
+        ({"compression": "zip"}, "compression='zip' is unknown; use 'gzip', or None for none"),
         ({"probe_timeout": 0}, "probe_timeout=0 is no time to wait"),
     ],
 )
@@ -131,6 +139,18 @@ def test_headers_are_resolved_with_names_as_grpc_wants_them(monkeypatch):
     }
 
 
+def test_a_cloud_cluster_is_told_whose_key_it_is():
+    """Its embedding service needs the address beside the key; nobody else learns of it."""
+    headers = {"authorization": f"Bearer {KEY}", "x-weaviate-cluster-url": "https://a.weaviate.cloud"}
+    assert connection(url="a.weaviate.cloud", api_key=lambda: KEY).resolve_headers() == headers
+    assert connection(url="a.weaviate.cloud").resolve_headers() == {}
+    assert set(connection(url="https://weaviate.cloud.evil.com", api_key=lambda: KEY).resolve_headers()) == {
+        "authorization"
+    }
+    own = connection(url="a.weaviate.cloud", api_key=lambda: KEY, headers={"X-Weaviate-Cluster-Url": "other"})
+    assert own.resolve_headers()["x-weaviate-cluster-url"] == "other"
+
+
 def test_without_a_key_nothing_is_authorized():
     assert connection().resolve_headers() == {}
 
@@ -169,6 +189,7 @@ def test_a_connection_with_a_function_crosses_to_a_worker():
         {"headers": {"x": "env:B"}},
         {"tls_ca": "/other.pem"},
         {"timeout": 120},
+        {"compression": "gzip"},
     ],
 )
 def test_connections_that_differ_are_not_equal(other):

@@ -198,7 +198,7 @@ class Client:
                 response = once.get(url, timeout=timeout, verify=self._session.verify)
             except requests.RequestException as error:
                 raise WeaviateError(
-                    f"no Weaviate at {self._connection.rest_url}: {rest_cause(error)}"
+                    f"no Weaviate at {self._connection.rest_url}{self._derived()}: {rest_cause(error)}"
                 ) from None
         if response.status_code != 200:
             raise WeaviateError(f"{self._connection.rest_url}: {rest_refusal(response)}")
@@ -221,6 +221,10 @@ class Client:
             cause = grpc_cause(error, self._connection)
             if cause:
                 raise WeaviateError(f"no gRPC at {target}: {cause}") from None
+
+    def _derived(self) -> str:
+        """The gRPC address, where the user did not give it, so that a wrong guess is seen at once."""
+        return "" if self._connection.grpc_url else f" (gRPC at {self._connection.grpc_target})"
 
 
 def _session(connection: WeaviateConnection, headers: Mapping[str, str]) -> requests.Session:
@@ -250,9 +254,10 @@ def _read_authority(connection: WeaviateConnection) -> Optional[bytes]:
 
 def _open_channel(connection: WeaviateConnection, roots: Optional[bytes]) -> grpc.Channel:
     target = connection.grpc_target
+    compression = grpc.Compression.Gzip if connection.compression else None
     if not connection.grpc_secure:
-        return grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
-    return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), options=_CHANNEL_OPTIONS)
+        return grpc.insecure_channel(target, _CHANNEL_OPTIONS, compression)
+    return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), _CHANNEL_OPTIONS, compression)
 
 
 class _Registry:

@@ -51,6 +51,11 @@ def test_nothing_listens(fake: FakeWeaviate) -> None:
     assert f"no gRPC at {nobody}: nothing listens there" in told and "grpc_url=" in told
 
 
+def test_the_derived_grpc_address_is_told_with_every_failure_to_connect() -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    assert f"no Weaviate at {nobody} (gRPC at 127.0.0.1:50051): nothing" in refusal(WeaviateConnection(nobody))
+
+
 def test_the_ports_are_swapped(fake: FakeWeaviate) -> None:
     rest = fake.url.removeprefix("http://")
     assert "is this the REST port?" in refusal(WeaviateConnection(fake.url, grpc_url=rest))

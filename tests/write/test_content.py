@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
+import json
 import uuid
 from typing import Any, NamedTuple
 
@@ -12,10 +13,12 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+import weaviate.util
 from weaviate.classes.query import MetadataQuery, QueryReference
 from weaviate.classes.tenants import Tenant
 
-from weaviate_io import WeaviateObject, WriteToWeaviate, generate_uuid5
+from weaviate_io import WeaviateConnection, WeaviateObject, WriteToWeaviate, generate_uuid5
+from weaviate_io.testing import FaultProxy
 
 UTC = datetime.timezone.utc
 SCALARS = ("text", "int", "number", "boolean", "date", "uuid")
@@ -307,6 +310,36 @@ def test_running_twice_leaves_the_same_objects(write, at, witness, new_name, bat
         witness.collections.get(name).query.near_vector([3.0, 1.0], limit=10).objects[0].properties["number"]
         == 3
     )
+
+
+def test_an_id_of_several_fields_is_one_that_anybody_can_make(write, at, witness, new_name):
+    name = new_name()
+    properties = [{"name": "country", "dataType": ["text"]}, {"name": "number", "dataType": ["int"]}]
+    rows = [{"country": country, "number": i} for country in ("DE", "AT") for i in range(3)]
+    transform = WriteToWeaviate(
+        name, schema={"class": name, "properties": properties}, id_field=["country", "number"], **at
+    )
+    write(rows, transform)
+    write(pa.table({"country": ["DE"], "number": pa.array([2], pa.int8())}).to_batches(), transform)
+    stored = {str(o.uuid): o.properties for o in witness.collections.get(name).iterator()}
+    assert stored == {
+        weaviate.util.generate_uuid5(json.dumps([row["country"], str(row["number"])])): row for row in rows
+    }
+
+
+def test_compression_sends_less_and_stores_the_same(write, server, witness, new_name):
+    rows = [{"title": "Call me Ishmael. " * 50 + str(i)} for i in range(500)]
+    sent, stored = {}, {}
+    for compression in (None, "gzip"):
+        name = new_name()
+        schema = {"class": name, "properties": [{"name": "title", "dataType": ["text"]}]}
+        with FaultProxy(server.grpc_url) as proxy:
+            connection = WeaviateConnection(server.url, grpc_url=proxy.address, compression=compression)
+            assert len(write(rows, WriteToWeaviate(name, connection=connection, schema=schema)).written) == 500
+            sent[compression] = proxy.bytes_up
+        stored[compression] = sorted(o.properties["title"] for o in witness.collections.get(name).iterator())
+    assert sent["gzip"] < sent[None] / 5
+    assert stored["gzip"] == stored[None] == sorted(row["title"] for row in rows)
 
 
 def test_rows_that_become_one_object_are_counted(write, at, witness, new_name):

@@ -348,6 +348,8 @@ def test_a_schema_function_that_gives_no_schema_fails_the_job(write, at, new_nam
 
 
 def test_no_connection_fails_in_one_line(write, server):
-    with pytest.raises(Exception, match=r"no Weaviate at http://127.0.0.1:1: nothing listens there") as caught:
+    with pytest.raises(
+        Exception, match=r"no Weaviate at http://127.0.0.1:1 \(gRPC at 127.0.0.1:50051\): nothing listens there"
+    ) as caught:
         write(ROWS, WriteToWeaviate("Article", url="http://127.0.0.1:1"))
     assert WeaviateError.__name__ in type(caught.value).__name__ + str(caught.value)
