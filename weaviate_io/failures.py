@@ -196,8 +196,15 @@ def _encode(value: Any) -> Any:
 
 def _encode_mapping(value: Mapping[Any, Any]) -> Any:
     if "$type" not in value and all(isinstance(key, str) for key in value):
-        return {key: _encode(item) for key, item in value.items()}
-    return _typed("mapping", [[_encode(key), _encode(item)] for key, item in value.items()])
+        return {key: _encode_item(item) for key, item in value.items()}
+    return _typed("mapping", [[_encode(key), _encode_item(item)] for key, item in value.items()])
+
+
+def _encode_item(value: Any) -> Any:
+    try:
+        return _encode(value)
+    except RecursionError:  # the others are kept as they are
+        return _typed("repr", reprlib.repr(value))
 
 
 def _typed(kind: str, value: Any, **more: Any) -> dict[str, Any]:
