@@ -31,17 +31,22 @@ def server() -> Iterator[WeaviateServer]:
 @pytest.fixture(scope="session")
 def witness(server: WeaviateServer) -> Iterator[weaviate.WeaviateClient]:
     """The official client, connected to the server: it reads back what was written."""
+    with connected(server) as client:
+        yield client
+
+
+def connected(server: WeaviateServer) -> weaviate.WeaviateClient:
+    """The official client, to be used in a ``with``."""
     host, port = server.url.removeprefix("http://").split(":")
     grpc_host, grpc_port = server.grpc_url.split(":")
-    with weaviate.connect_to_custom(
+    return weaviate.connect_to_custom(
         http_host=host,
         http_port=int(port),
         http_secure=False,
         grpc_host=grpc_host,
         grpc_port=int(grpc_port),
         grpc_secure=False,
-    ) as client:
-        yield client
+    )
 
 
 @pytest.fixture

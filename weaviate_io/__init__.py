@@ -14,6 +14,8 @@ from weaviate_io.creation import CreateDisposition as CreateDisposition
 from weaviate_io.creation import WriteDisposition as WriteDisposition
 from weaviate_io.failures import ReadFailuresFromJson as ReadFailuresFromJson
 from weaviate_io.failures import WriteFailuresToJson as WriteFailuresToJson
+from weaviate_io.files import ReadRows as ReadRows
+from weaviate_io.files import ReadRowsResult as ReadRowsResult
 from weaviate_io.objects import FailedObject as FailedObject
 from weaviate_io.objects import WeaviateObject as WeaviateObject
 from weaviate_io.objects import WrittenObject as WrittenObject
