@@ -38,6 +38,10 @@ def test_line_ends_and_a_byte_order_mark(end):
     assert shape(read(data)) == [("row 1", {"a": "1", "b": "2"}), ("row 2", {"a": "3", "b": "4"})]
 
 
+def test_a_byte_order_mark_within_the_table_is_a_character():
+    assert shape(read("a,b\n\ufeff1,2\n".encode())) == [("row 1", {"a": "\ufeff1", "b": "2"})]
+
+
 def test_quoted_line_ends_and_quotes():
     assert shape(read(b'a,b\n"x\r\ny","say ""hi"""\n1,2\n')) == [
         ("row 1", {"a": "x\r\ny", "b": 'say "hi"'}),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipelines import import_files, replay_failures
-from weaviate_io.testing import FakeWeaviate
+from weaviate_io.testing import FakeWeaviate, WeaviateServer
 
 _JOBS = {"import": import_files.main, "replay": replay_failures.main}
 
@@ -84,6 +84,16 @@ def to_fake(articles: FakeWeaviate, run: Run) -> Run:
         return run(command, *words, *target, *where)
 
     return to_fake
+
+
+@pytest.fixture
+def on_server(run: Run, server: WeaviateServer) -> Run:
+    """Run a job on the real server."""
+
+    def on_server(command: str, *words: str) -> Ran:
+        return run(command, *words, "--url", server.url, "--grpc-url", server.grpc_url)
+
+    return on_server
 
 
 def write_json(path: str, value: Any) -> None:

@@ -20,7 +20,7 @@ import pytest
 import requests
 import weaviate
 
-from tests.jobs.conftest import Ran, Run, dead_letters, write_json
+from tests.jobs.conftest import Run, dead_letters, write_json
 from weaviate_io.testing import WeaviateServer
 
 PROPERTIES = {
@@ -108,16 +108,6 @@ FILES: dict[str, Callable[[], bytes]] = {
     "rows.csv.gz": lambda: gzip.compress(table(",")),
     "rows.avro.gz": lambda: gzip.compress(avro()),
 }
-
-
-@pytest.fixture
-def on_server(run: Run, server: WeaviateServer) -> Run:
-    """Run a job on the real server."""
-
-    def on_server(command: str, *words: str) -> Ran:
-        return run(command, *words, "--url", server.url, "--grpc-url", server.grpc_url)
-
-    return on_server
 
 
 def schema(name: str, **more: Any) -> dict[str, Any]:

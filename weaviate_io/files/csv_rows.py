@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -17,10 +17,16 @@ from weaviate_io.files.unreadable import MAX_ROW_BYTES, SNIPPET, BrokenFile, unr
 from weaviate_io.objects import FailedObject, SourceRow
 
 # An unclosed quote swallows the rows behind it up to here. A character takes four bytes in the parser.
-_MAX_FIELD_CHARS = 16 << 20
+MAX_FIELD_CHARS = 16 << 20
 
 
-def read_csv(stream: io.BufferedIOBase, path: str, delimiter: str = ",") -> Iterator[SourceRow | FailedObject]:
+def read_csv(
+    stream: io.BufferedIOBase,
+    path: str,
+    delimiter: str = ",",
+    offset: int | None = None,
+    names: Sequence[str] | None = None,
+) -> Iterator[SourceRow | FailedObject]:
     """Reads a table of text with a header line; every value is text, an empty one ``None``.
 
     Quoted values may have line ends in them. Empty lines are skipped and not counted. A row with more or
@@ -30,6 +36,8 @@ def read_csv(stream: io.BufferedIOBase, path: str, delimiter: str = ",") -> Iter
       stream: the uncompressed bytes, UTF-8 with or without a byte order mark.
       path: the name of the file, for positions.
       delimiter: the character between two fields.
+      offset: where in the file the stream begins, when it is a part of it; positions are bytes then.
+      names: the columns, where the stream has no header line.
 
     Raises:
       BrokenFile: for a header with a column that has no name, or the name of another.
@@ -37,39 +45,18 @@ def read_csv(stream: io.BufferedIOBase, path: str, delimiter: str = ",") -> Iter
     >>> [row.row for row in read_csv(io.BytesIO(b"zip,city\\n01234,Oslo\\n"), "x.csv")]
     [{'zip': '01234', 'city': 'Oslo'}]
     """
-    csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD_CHARS))
-    text = io.TextIOWrapper(cast(Any, stream), encoding="utf-8-sig", errors="surrogateescape", newline="")
-    lines: list[str] = []
-
-    def remembered() -> Iterator[str]:
-        for line in iter(partial(text.readline, MAX_ROW_BYTES), ""):
-            lines.append(line)
-            yield line
-
-    reader = csv.reader(remembered(), delimiter=delimiter, strict=True)
-    names: list[str] | None = None
-    number = 0
-    while True:
-        lines.clear()
-        error = None
-        try:
-            fields = next(reader)
-        except StopIteration:
+    records = _records(stream, delimiter, offset or 0)
+    if names is None:
+        for header in records:
+            names = _header(header)
+            break
+        else:
             return
-        except csv.Error as failure:
-            error, fields = _explain(failure), [""]
-        if not fields:
-            continue
-        raw = "".join(lines)
-        if not _is_text(raw):
-            error = "has bytes that are not UTF-8"
-        if names is None:
-            names = _header(fields, raw, error)
-            continue
-        number += 1
+    for number, record in enumerate(records, start=1):
+        fields, raw, error, start, _ = record
         if error is None and len(fields) != len(names):
             error = f"has {len(fields)} field{'s'[: len(fields) != 1]}, the header has {len(names)}"
-        position = f"{path}: row {number}"
+        position = f"{path}: row {number}" if offset is None else f"{path}: byte {start}"
         if error is not None:
             yield unreadable(position, error, _raw(raw))
         else:
@@ -77,7 +64,55 @@ def read_csv(stream: io.BufferedIOBase, path: str, delimiter: str = ",") -> Iter
             yield SourceRow(row, position, True)
 
 
-def _header(fields: list[str], raw: str, error: str | None) -> list[str]:
+def read_header(stream: io.BufferedIOBase, delimiter: str = ",") -> tuple[list[str], int]:
+    """The columns of a table, and the offset where its header ends; no columns for an empty file.
+
+    Raises:
+      BrokenFile: as for :func:`read_csv`.
+
+    >>> read_header(io.BytesIO(b"zip,city\\n01234,Oslo\\n"))
+    (['zip', 'city'], 9)
+    """
+    for header in _records(stream, delimiter, 0):
+        return _header(header), header[-1]
+    return [], 0
+
+
+_Record = tuple[list[str], str, "str | None", int, int]
+
+
+def _records(stream: io.BufferedIOBase, delimiter: str, offset: int) -> Iterator[_Record]:
+    """The fields of every row that is not empty, its text, what is wrong with it, and its start and end."""
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARS))
+    text = io.TextIOWrapper(cast(Any, stream), encoding="utf-8", errors="surrogateescape", newline="")
+    lines: list[str] = []
+    end = offset
+
+    def remembered() -> Iterator[str]:
+        nonlocal end
+        for line in iter(partial(text.readline, MAX_ROW_BYTES), ""):
+            at_start = end == 0
+            end += len(line if line.isascii() else line.encode("utf-8", "surrogateescape"))
+            lines.append(line.removeprefix("\ufeff") if at_start else line)
+            yield lines[-1]
+
+    reader = csv.reader(remembered(), delimiter=delimiter, strict=True)
+    while True:
+        lines.clear()
+        start, error = end, None
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as failure:
+            error, fields = _explain(failure), [""]
+        if fields:
+            raw = "".join(lines)
+            yield fields, raw, error if _is_text(raw) else "has bytes that are not UTF-8", start, end
+
+
+def _header(record: _Record) -> list[str]:
+    fields, raw, error, _, _ = record
     seen: set[str] = set()
     for column, name in enumerate(fields, start=1):
         if error is None and not name.strip():
@@ -96,7 +131,7 @@ def _explain(failure: csv.Error) -> str:
     if "unexpected end of data" in str(failure):
         return "has a quote that is never closed"
     if "field limit" in str(failure):
-        return f"has a field of more than {_MAX_FIELD_CHARS:,} characters; is a quote not closed?"
+        return f"has a field of more than {MAX_FIELD_CHARS:,} characters; is a quote not closed?"
     return f"has a misplaced quote: {failure}"
 
 

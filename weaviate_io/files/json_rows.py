@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from weaviate_io.files.json_window import JsonWindow
@@ -35,37 +35,51 @@ def read_json(stream: io.BufferedIOBase, path: str) -> Iterator[SourceRow | Fail
     [{'a': 1}, {'a': 2}]
     """
     head = _Head(stream)
-    text = head.start.removeprefix(_BOM).lstrip()
-    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise BrokenFile("is UTF-16; convert it to UTF-8", "byte 0", text[:SNIPPET])
-    joined = io.BufferedReader(head, _CHUNK)
-    if text.startswith(b"["):
-        return read_json_array(joined, path)
-    if _is_spread(text):
-        return _read_concatenated(joined, path)
-    return read_json_lines(joined, path)
+    reader = _reader_for(head.start)
+    return reader(io.BufferedReader(head, _CHUNK), path)
 
 
-def read_json_lines(stream: io.BufferedIOBase, path: str) -> Iterator[SourceRow | FailedObject]:
+def holds_lines(stream: io.BufferedIOBase) -> bool:
+    """Whether a JSON file is one that :func:`read_json` reads line by line.
+
+    >>> holds_lines(io.BytesIO(b'{"a": 1}\\n{"a": 2}'))
+    True
+    """
+    head = _Head(stream)
+    if head.failure is not None:
+        raise head.failure
+    try:
+        return _reader_for(head.start) is read_json_lines
+    except BrokenFile:
+        return False
+
+
+def read_json_lines(
+    stream: io.BufferedIOBase, path: str, offset: int | None = None
+) -> Iterator[SourceRow | FailedObject]:
     """Reads one JSON object per line; empty lines are skipped, a bad line fails alone.
 
     Args:
       stream: the uncompressed bytes, UTF-8 with or without a byte order mark.
       path: the name of the file, for positions.
+      offset: where in the file the stream begins, when it is a part of it; positions are bytes then.
 
     >>> [row.position for row in read_json_lines(io.BytesIO(b'{"a": 1}\\n\\n{"a": 2}'), "x.jsonl")]
     ['x.jsonl: line 1', 'x.jsonl: line 3']
     """
-    number = 0
+    number, start, end = 0, 0, offset or 0
     while line := stream.readline(MAX_ROW_BYTES):
         number += 1
-        position = f"{path}: line {number}"
+        start, end = end, end + len(line)
+        position = f"{path}: line {number}" if offset is None else f"{path}: byte {start}"
         if len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
-            while (rest := stream.readline(_CHUNK)) and not rest.endswith(b"\n"):
-                pass
+            while rest := stream.readline(_CHUNK):
+                end += len(rest)
+                if rest.endswith(b"\n"):
+                    break
             yield unreadable(position, f"the line is longer than {MAX_ROW_BYTES:,} bytes", line[:SNIPPET])
             continue
-        if number == 1:
+        if start == 0:
             line = line.removeprefix(_BOM)
         if line.isspace() or not line:
             continue
@@ -115,6 +129,16 @@ def _read_concatenated(stream: io.BufferedIOBase, path: str) -> Iterator[SourceR
     while window.next_char():
         number += 1
         yield _item(window, number, path)
+
+
+def _reader_for(start: bytes) -> Callable[[io.BufferedIOBase, str], Iterator[SourceRow | FailedObject]]:
+    """What reads a JSON file that starts so."""
+    text = start.removeprefix(_BOM).lstrip()
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BrokenFile("is UTF-16; convert it to UTF-8", "byte 0", text[:SNIPPET])
+    if text.startswith(b"["):
+        return read_json_array
+    return _read_concatenated if _is_spread(text) else read_json_lines
 
 
 def _is_spread(text: bytes) -> bool:
@@ -176,13 +200,13 @@ class _Head(io.RawIOBase):
 
     def __init__(self, stream: io.BufferedIOBase):
         self._stream = stream
-        self._failure: Exception | None = None
+        self.failure: Exception | None = None
         self.start = b""
         try:
             while len(self.start) < _HEAD and (data := self._stream.read1(_HEAD)):
                 self.start += data
         except Exception as error:
-            self._failure = error
+            self.failure = error
         self._unread = self.start
 
     def readable(self) -> bool:
@@ -191,8 +215,8 @@ class _Head(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self._unread:
             data, self._unread = self._unread[: len(buffer)], self._unread[len(buffer) :]
-        elif self._failure is not None:
-            raise self._failure
+        elif self.failure is not None:
+            raise self.failure
         else:
             data = self._stream.read1(len(buffer))
         buffer[: len(data)] = data

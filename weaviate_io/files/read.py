@@ -6,7 +6,8 @@ import contextlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Union
 
 import apache_beam as beam
 from apache_beam.io.filesystem import FileMetadata
@@ -16,6 +17,7 @@ from apache_beam.pvalue import PCollection, TaggedOutput
 
 from weaviate_io.files.csv_rows import read_csv
 from weaviate_io.files.json_rows import read_json, read_json_lines
+from weaviate_io.files.parts import DELIMITERS, PART_BYTES, Part, divide, read_part
 from weaviate_io.files.streams import COMPRESSIONS, open_file, split_compression
 from weaviate_io.files.typed_rows import read_avro, read_parquet
 from weaviate_io.files.unreadable import BrokenFile, unreadable
@@ -28,8 +30,8 @@ _Reader = Callable[[io.BufferedIOBase, str], Iterator["SourceRow | FailedObject"
 FORMATS: dict[str, _Reader] = {
     "json": read_json,
     "jsonl": read_json_lines,
-    "csv": read_csv,
-    "tsv": lambda stream, path: read_csv(stream, path, "\t"),
+    "csv": partial(read_csv, delimiter=DELIMITERS["csv"]),
+    "tsv": partial(read_csv, delimiter=DELIMITERS["tsv"]),
     "parquet": read_parquet,
     "avro": read_avro,
 }
@@ -164,13 +166,25 @@ class ReadRowsResult(NamedTuple):
 
 
 class ReadRows(beam.PTransform):
-    """Reads the rows of all files that match; files are spread over the workers, one file is read by one.
+    """Reads the rows of all files that match, spread over the workers.
+
+    A file is read by one worker, but JSON Lines, CSV and TSV of more than 64 MiB, not compressed and without
+    ``vectors``, are read in parts of about that size by many. The rows and failures are the same, each once;
+    their positions are then the byte where they start, counted from 0, and no line or row number:
+    ``tail -c +4712 a.jsonl | head -1`` shows the row at ``a.jsonl: byte 4711``. CSV is looked through first
+    for where its rows start; from a quote that is out of place on (``5" disk``) the rest is one part. A file
+    that changes after it was divided fails the job, since its rows could be lost or torn; what is added to a
+    file that is read as a whole may be read or not.
+
+    The parts are plain elements behind a shuffle and no splittable DoFn: that works on every runner, old local
+    ones included, and few runners could divide a part further while it is read.
 
     Args:
       patterns: as for :func:`match`; looked up when the pipeline runs.
       format: as for :func:`format_of`.
       vectors: path of a ``.npy`` file whose vector i belongs to row i; the patterns must match one file then.
       vector_column: the name that the vector gets in the row.
+      part_bytes: size of a part; 64 MiB unless given.
 
     Raises:
       ValueError: for an unknown format, no patterns, or ``vectors`` without ``vector_column``; when the
@@ -187,6 +201,7 @@ class ReadRows(beam.PTransform):
         format: str | None = None,
         vectors: str | None = None,
         vector_column: str | None = None,
+        part_bytes: int | None = None,
     ):
         super().__init__()
         self._patterns = [patterns] if isinstance(patterns, str) else list(patterns)
@@ -199,14 +214,20 @@ class ReadRows(beam.PTransform):
         self._format = format
         self._vectors = vectors
         self._vector_column = vector_column
+        self._part_bytes = part_bytes or PART_BYTES
 
     def expand(self, pipeline: beam.Pipeline) -> ReadRowsResult:
         read = _Read(self._format, self._vectors, self._vector_column)
         outputs = (
             pipeline
             | "Patterns" >> beam.Create([self._patterns])
-            | "Match" >> beam.FlatMap(_paths, self._format, self._vectors).with_output_types(str)
+            | "Match" >> beam.FlatMap(_files, self._format, self._vectors).with_output_types(tuple[str, int])
             | "Spread files" >> beam.Reshuffle()
+            | "Divide"
+            >> beam.FlatMap(_divide, self._format, self._vectors, self._part_bytes).with_output_types(
+                Union[str, Part]
+            )
+            | "Spread parts" >> beam.Reshuffle()
             | "Read"
             >> beam.ParDo(read)
             .with_output_types(SourceRow, failed=FailedObject)
@@ -218,15 +239,31 @@ class ReadRows(beam.PTransform):
         return {"patterns": ", ".join(self._patterns), "format": self._format or "by name"}
 
 
-def _paths(patterns: list[str], format: str | None, vectors: str | None) -> list[str]:
-    paths = [file.path for file in match(patterns)]
-    for path in paths:
+def _files(patterns: list[str], format: str | None, vectors: str | None) -> list[tuple[str, int]]:
+    """Path and size of every file."""
+    files = [(file.path, file.size_in_bytes) for file in match(patterns)]
+    for path, _ in files:
         format_of(path, format)
-    if vectors is not None and len(paths) != 1:
+    if vectors is not None and len(files) != 1:
         raise ValueError(
-            f"vectors go with the rows of one file; {len(paths)} files match {', '.join(patterns)}"
+            f"vectors go with the rows of one file; {len(files)} files match {', '.join(patterns)}"
         )
-    return paths
+    return files
+
+
+def _divide(
+    file: tuple[str, int], format: str | None, vectors: str | None, part_bytes: int
+) -> Iterator[str | Part]:
+    """The parts of a large file; the path of one that is read as a whole."""
+    path, size = file
+    divided = False
+    if size > part_bytes and vectors is None:  # a part cannot tell which vectors belong to its rows
+        for part in divide(path, format_of(path, format), part_bytes):
+            process_totals.go_on()
+            divided = True
+            yield part
+    if not divided:
+        yield path
 
 
 class _Read(beam.DoFn):
@@ -236,8 +273,12 @@ class _Read(beam.DoFn):
         self._unreadable = Metrics.counter(NAMESPACE, "rows_unreadable")
         self._bytes = Metrics.counter(NAMESPACE, "bytes_read")
 
-    def process(self, path: str) -> Iterable[SourceRow | TaggedOutput]:
-        for row in read_rows(path, *self._arguments, on_bytes=self._count):
+    def process(self, file: str | Part) -> Iterable[SourceRow | TaggedOutput]:
+        if isinstance(file, Part):
+            rows = read_part(file, self._count)
+        else:
+            rows = read_rows(file, *self._arguments, on_bytes=self._count)
+        for row in rows:
             process_totals.go_on()
             if isinstance(row, FailedObject):
                 self._unreadable.inc()
