@@ -16,6 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
 from weaviate_io import WriteToWeaviate
+from weaviate_io.schema import TENANT_NAME
 
 LOCAL_RUNNER = "FnApiRunner"
 """Runs in this process, and starts at once: the plain DirectRunner first tries to fetch another runner."""
@@ -114,6 +115,13 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--dimensions", type=int, metavar="N", help="length that vectors must have")
     rows.add_argument("--tenant-field", metavar="FIELD", help="holds the tenant")
     rows.add_argument("--tenant", metavar="NAME", help="tenant of all objects")
+    rows.add_argument(
+        "--allowed-tenants",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="names, or one regular expression; objects of other tenants fail",
+    )
     rows.add_argument("--timezone", metavar="ZONE", help="zone of dates that carry none, such as UTC")
     rows.add_argument(
         "--unknown-properties",
@@ -140,6 +148,8 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="WRITE_APPEND (default), WRITE_TRUNCATE (empty it first), or WRITE_EMPTY (refuse one with objects)",
     )
+    target.add_argument("--create-tenants", action="store_true", help="create the tenants that do not exist")
+    target.add_argument("--activate-tenants", action="store_true", help="wake the tenants that are inactive")
     target.add_argument("--yes", action="store_true", help="do delete all objects with WRITE_TRUNCATE")
     sending = parser.add_argument_group("sending")
     sending.add_argument("--dry-run", action="store_true", help="send nothing, but tell what would fail")
@@ -159,6 +169,14 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
     )
     sending.add_argument(
         "--consistency-level", choices=("ONE", "QUORUM", "ALL"), help="replicas that must answer"
+    )
+    sending.add_argument(
+        "--wait-for-indexing",
+        type=float,
+        nargs="?",
+        const=True,
+        metavar="SECONDS",
+        help="end only when the vectors can be searched, or fail after so long (default: an hour)",
     )
     sending.add_argument("--verbose", action="store_true", help="show the runner's log and tracebacks")
 
@@ -195,6 +213,10 @@ def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeav
         max_errors=options.max_errors,
         consistency_level=options.consistency_level,
         dry_run=options.dry_run,
+        create_tenants=options.create_tenants,
+        activate_tenants=options.activate_tenants,
+        allowed_tenants=_names_or_pattern(options.allowed_tenants),
+        wait_for_indexing=options.wait_for_indexing,
     )
 
 
@@ -262,6 +284,11 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
             raise Usage(f"{option} is given twice for {name!r}")
         found[name] = value
     return found
+
+
+def _names_or_pattern(words: list[str] | None) -> list[str] | str | None:
+    # One name as a name: an error then tells which allowed tenant is close.
+    return words[0] if words and len(words) == 1 and not TENANT_NAME.fullmatch(words[0]) else words
 
 
 def _add_pairs(group: Any, option: str, form: str, text: str) -> None:

@@ -16,13 +16,14 @@ from typing import Any
 from weaviate_io import WriteToWeaviate
 from weaviate_io.progress import process_totals
 
+_NO_OPTIONS = ("collection", "connection", "max_buffering_duration_secs", "on_failure", "return")
 _OPTIONS = {
     "properties": "--map",
     "headers": "--header",
     **{
         name: f"--{name.replace('_', '-')}"
         for name in WriteToWeaviate.__init__.__annotations__
-        if name not in ("collection", "connection", "properties", "headers", "return")
+        if name not in (*_NO_OPTIONS, "properties", "headers")
     },
 }
 _KEYWORD = re.compile(rf"(?<![\w-])({'|'.join(_OPTIONS)})=(?:'([^']*)'|(-?\w+))?")
