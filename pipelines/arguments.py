@@ -108,8 +108,9 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
     )
     rows.add_argument(
         "--id-field",
+        nargs="+",
         metavar="FIELD",
-        help="holds the id, or a key to make the id of (default: the id is made of the content)",
+        help="holds the id, or a key to make the id of; several are one key (default: made of the content)",
     )
     _add_pairs(rows, "--vector-field", "[NAME=]FIELD", "holds the vector, or the one of this name")
     rows.add_argument("--dimensions", type=int, metavar="N", help="length that vectors must have")
@@ -158,6 +159,12 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
     )
     sending.add_argument("--max-errors", type=int, metavar="N", help="stop when more than N rows failed")
     sending.add_argument(
+        "--max-error-rate",
+        type=float,
+        metavar="SHARE",
+        help="stop when a larger share of at least 1,000 objects failed, such as 0.01",
+    )
+    sending.add_argument(
         "--batch-size", type=int, metavar="N", help="most objects in a request (default: adapts, up to 1000)"
     )
     sending.add_argument(
@@ -196,7 +203,7 @@ def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeav
         api_key=options.api_key,
         headers=pairs("--header", options.header) or None,
         tls_ca=options.tls_ca,
-        id_field=options.id_field,
+        id_field=options.id_field[0] if options.id_field and len(options.id_field) == 1 else options.id_field,
         vector_field={name: field for name, field in vectors if name} or (vectors[0][1] if vectors else None),
         tenant_field=options.tenant_field,
         tenant=options.tenant,
@@ -211,6 +218,7 @@ def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeav
         batching=options.batching,
         batch_size=options.batch_size,
         max_errors=options.max_errors,
+        max_error_rate=options.max_error_rate,
         consistency_level=options.consistency_level,
         dry_run=options.dry_run,
         create_tenants=options.create_tenants,
