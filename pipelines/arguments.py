@@ -15,7 +15,7 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
-from weaviate_io import WriteToWeaviate
+from weaviate_io import ModelProvider, WriteToWeaviate
 from weaviate_io.schema import TENANT_NAME
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -101,6 +101,7 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
     )
     server.add_argument("--api-key", metavar="env:NAME", help="the environment variable that holds the key")
     _add_pairs(server, "--header", "NAME=VALUE", "request header; the value env:VARIABLE is looked up")
+    _add_pairs(server, "--model-provider", "NAME=env:VARIABLE", "model provider, such as openai, and its key")
     server.add_argument("--tls-ca", metavar="PEM", help="certificate authority to trust")
     rows = parser.add_argument_group("rows to objects")
     _add_pairs(
@@ -204,6 +205,10 @@ def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeav
         headers=pairs("--header", options.header) or None,
         tls_ca=options.tls_ca,
         id_field=options.id_field[0] if options.id_field and len(options.id_field) == 1 else options.id_field,
+        model_providers=[
+            ModelProvider(name, api_key=key)
+            for name, key in pairs("--model-provider", options.model_provider).items()
+        ],
         vector_field={name: field for name, field in vectors if name} or (vectors[0][1] if vectors else None),
         tenant_field=options.tenant_field,
         tenant=options.tenant,

@@ -20,10 +20,11 @@ _NO_OPTIONS = ("collection", "connection", "max_buffering_duration_secs", "on_fa
 _OPTIONS = {
     "properties": "--map",
     "headers": "--header",
+    "model_providers": "--model-provider",
     **{
         name: f"--{name.replace('_', '-')}"
         for name in WriteToWeaviate.__init__.__annotations__
-        if name not in (*_NO_OPTIONS, "properties", "headers")
+        if name not in (*_NO_OPTIONS, "properties", "headers", "model_providers")
     },
 }
 _KEYWORD = re.compile(rf"(?<![\w-])({'|'.join(_OPTIONS)})=(?:'([^']*)'|(-?\w+))?")

@@ -6,7 +6,8 @@ and model make the vectors of a collection is part of its schema, and not of thi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 from urllib.parse import urlsplit
@@ -94,7 +95,7 @@ class ModelProvider:
     """Key and rates of one model provider, for collections whose vectors the server makes.
 
     Args:
-      provider: such as ``"openai"``; :data:`HEADERS` has them all.
+      provider: such as ``"openai"``; they are listed below.
       api_key: reference to the key: ``"env:NAME"``, a function, or a ``beam.Secret``. A literal key is accepted
         with a warning. Without it the server takes the key of its own environment, if it has one.
       requests_per_minute: most requests that the server should make; it learns the true limit from those
@@ -119,9 +120,12 @@ class ModelProvider:
     >>> provider
     ModelProvider('openai', api_key=Secret('env:OPENAI_APIKEY'), requests_per_minute=3000)
     >>> from weaviate_io import WriteToWeaviate
-    >>> write = WriteToWeaviate("Article", url="http://localhost:8080", headers=provider.headers())
+    >>> write = WriteToWeaviate("Article", url="http://localhost:8080", model_providers=provider)
 
-    Several providers are joined with ``|``: ``headers=one.headers() | another.headers()``.
+    Providers of vectors are aws, azure, cohere, databricks, digitalocean, google, huggingface, jinaai, mistral,
+    nvidia, openai, twelvelabs, voyageai and weaviate. Providers of texts alone, which a write does not need, are
+    anthropic, anyscale, contextualai, deepseek, friendli, meta, ollama and xai. Ollama makes vectors too; its
+    address is part of the schema.
     """
 
     provider: str
@@ -182,6 +186,52 @@ class ModelProvider:
             names[setting]: value if isinstance(value, Secret) else Secret(str(value), warn=False)
             for setting, value in settings.items()
         }
+
+
+Providers = Union[ModelProvider, Sequence[ModelProvider]]
+"""One model provider, or several."""
+
+
+def joined_headers(providers: Providers, headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers with those of the providers; ``ValueError`` where a provider or a header is there twice.
+
+    >>> joined_headers(ModelProvider("cohere", api_key="env:COHERE_APIKEY"), {"X-Team": "search"})
+    {'X-Team': 'search', 'X-Cohere-Api-Key': Secret('env:COHERE_APIKEY')}
+    """
+    given = list(providers) if isinstance(providers, (list, tuple)) else [providers]
+    joined = dict(headers)
+    taken = {name.lower(): "headers=" for name in headers}
+    for provider in given:
+        if not isinstance(provider, ModelProvider):
+            raise ValueError(
+                f"model_providers= takes ModelProvider('openai', ...), not a {type(provider).__name__}"
+            )
+        if sum(provider.provider == other.provider for other in given if isinstance(other, ModelProvider)) > 1:
+            raise ValueError(f"model_providers= names {provider.provider!r} twice")
+        for name, value in provider.headers().items():
+            if name.lower() in taken:
+                raise ValueError(
+                    f"the header {name} of the model provider {provider.provider!r} is given by "
+                    f"{taken[name.lower()]} too"
+                )
+            taken[name.lower()] = f"the model provider {provider.provider!r}"
+            joined[name] = value
+    return joined
+
+
+def remedy(text: str) -> str:
+    """What to do about an error of a model provider; names the setting where the server names the header.
+
+    >>> remedy("no api key found neither in request header: X-Cohere-Api-Key nor in environment variable")
+    "give the api_key of 'cohere' in model_providers="
+    """
+    if "found in request header: Authorization" in text:
+        return "give the connection its api_key="
+    for provider, names in HEADERS.items():
+        for setting, header in names.items():
+            if re.search(rf"header: {header}\b", text, re.IGNORECASE):
+                return f"give the {setting} of {provider!r} in model_providers="
+    return "see to the model provider, or to its key and rates in model_providers=, and run the job again"
 
 
 def _names(names: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from weaviate_io.indexing import WaitForIndexing, wait_seconds
 from weaviate_io.limits import CheckTotal, Limit
 from weaviate_io.mapping import Field, Mapper
 from weaviate_io.objects import FailedObject, WrittenObject
+from weaviate_io.providers import Providers, joined_headers
 from weaviate_io.schema import TENANT_NAME, collection_name
 from weaviate_io.tenants import AllowedNames, AllowedTenants
 from weaviate_io.writing import FAILED, DryRunFn, EncodeFn, SendFn, Settings, WriteInBundleFn
@@ -60,6 +61,9 @@ class WriteToWeaviate(beam.PTransform):
       collection: name of the collection, or a function of the row that gives it.
       connection: a :class:`WeaviateConnection`; or its fields ``url``, ``grpc_url``, ``api_key``, ``headers`` and
         ``tls_ca`` directly.
+      model_providers: a :class:`ModelProvider`, or several, for collections whose vectors the server makes: their
+        keys and rates become headers of the connection. A rate limit of theirs is waited out, up to 30 minutes an
+        object. Where they take no key, or are down for 5 minutes, and no object gets through, the job fails.
       id_field: field (or function of the row) that gives the id: a UUID is used as it is, any other text or
         integer is a key, of which ``generate_uuid5`` makes the id. A list of fields is one key: the id is
         ``generate_uuid5(json.dumps([...]))`` of their texts. Without it the id is made of the content.
@@ -127,6 +131,7 @@ class WriteToWeaviate(beam.PTransform):
         api_key: Any = None,
         headers: Optional[Mapping[str, Any]] = None,
         tls_ca: Optional[str] = None,
+        model_providers: Optional[Providers] = None,
         id_field: Union[Field, Sequence[str], None] = None,
         vector_field: Union[Field, Mapping[str, str], None] = None,
         tenant_field: Optional[Field] = None,
@@ -164,7 +169,7 @@ class WriteToWeaviate(beam.PTransform):
         _one_of("on_failure", on_failure, ("dead_letter", "raise"))
         self._settings = Settings(
             name="",
-            connection=_connection(connection, url, grpc_url, api_key, headers, tls_ca),
+            connection=_connection(connection, url, grpc_url, api_key, headers, tls_ca, model_providers),
             mapper=Mapper(collection, id_field, vector_field, tenant_field, tenant, properties),
             schema=_schema_for(collection, read_schema(schema)),
             create_disposition=_member(CreateDisposition, "create_disposition", create_disposition),
@@ -342,16 +347,20 @@ def _connection(
     api_key: Any,
     headers: Optional[Mapping[str, Any]],
     tls_ca: Optional[str],
+    model_providers: Optional[Providers],
 ) -> WeaviateConnection:
     given = {"url": url, "grpc_url": grpc_url, "api_key": api_key, "headers": headers, "tls_ca": tls_ca}
     used = {name: value for name, value in given.items() if value is not None}
     if connection is not None:
         if used:
             raise ValueError(f"give connection= or {', '.join(used)}=, not both")
-        return connection
-    if url is None:
+    elif url is None:
         raise ValueError("say where Weaviate is: url='http://localhost:8080', or connection=")
-    return WeaviateConnection(**used)
+    else:
+        connection = WeaviateConnection(**used)
+    if model_providers is not None:
+        connection = replace(connection, headers=joined_headers(model_providers, connection.headers))
+    return connection
 
 
 def _limit(max_errors: Optional[int], max_error_rate: Optional[float]) -> Limit:

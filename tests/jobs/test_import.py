@@ -172,13 +172,18 @@ def test_tenants_of_a_field(run: Run, fake: FakeWeaviate) -> None:
 
 def test_the_key_goes_to_the_server_and_not_to_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "very-secret")
+    monkeypatch.setenv("MODEL_KEY", "very-secret-too")
     write_json("a.json", [{"title": "x"}])
     with FakeWeaviate(api_key="very-secret") as fake:
         fake.create_collection({"class": "Article", "properties": [{"name": "title", "dataType": ["text"]}]})
         where = ("--collection", "Article", "--url", fake.url, "--grpc-url", fake.grpc_url)
-        ran = run("import", *INPUT, *where, "--api-key", "env:MY_KEY")
+        ran = run(
+            *("import", *INPUT, *where, "--api-key", "env:MY_KEY", "--model-provider", "openai=env:MODEL_KEY")
+        )
+        sent = [request.metadata for request in fake.requests if request.method == "BatchObjects"]
         refused = run("import", *INPUT, *where)
     assert ran.code == 0, ran
+    assert [metadata["x-openai-api-key"] for metadata in sent] == ["very-secret-too"]
     assert "very-secret" not in str(ran)
     assert refused.code == 2
     assert "401" in refused.error

@@ -72,6 +72,11 @@ COULD_NOT_RUN = {
     (*INPUT, *HERE, "--map", "title"): "--map 'title' is not of the form NAME=VALUE",
     (*INPUT, *HERE, "--map", "title=a", "title=b"): "--map is given twice for 'title'",
     (*INPUT, *HERE, "--header", "X"): "--header 'X' is not of the form NAME=VALUE",
+    (*INPUT, *HERE, "--model-provider", "openai"): "--model-provider 'openai' is not of the form NAME=VALUE",
+    (*INPUT, *HERE, "--model-provider", "opnai=env:K"): "there is no model provider 'opnai'; there are *",
+    (
+        *(*INPUT, *HERE, "--model-provider", "cohere=env:K", "--header", "X-Cohere-Api-Key=env:L"),
+    ): "the header X-Cohere-Api-Key of the model provider 'cohere' is given by --header too",
     (*INPUT, *HERE, "--vector-field", "a", "b"): "several --vector-field need names: *",
     (*INPUT, *HERE, "--timezone", "Mars"): "--timezone Mars is no time zone; *",
     (*INPUT, *HERE, "--tenant", "x y"): "*x y* is not a tenant name: *",

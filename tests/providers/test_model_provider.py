@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 
 import pytest
 from apache_beam.internal.cloudpickle import cloudpickle
 
 from weaviate_io.connection import WeaviateConnection
-from weaviate_io.providers import HEADERS, ModelProvider
+from weaviate_io.providers import HEADERS, ModelProvider, joined_headers, remedy
 from weaviate_io.secret import Secret
 
 KEY = "sk-do-not-show-me"
@@ -138,6 +139,73 @@ def test_several_providers_are_joined():
         "x-cohere-api-key": "two",
         "x-cohere-ratelimit-requestpm-embedding": "100",
     }
+
+
+def test_all_providers_are_listed_where_they_are_explained():
+    listed = ModelProvider.__doc__.partition("Providers of vectors are")[2]
+    assert set(re.findall(r"\w+", listed)) >= set(HEADERS)
+
+
+def test_headers_of_providers_go_beside_others():
+    given = {"X-Team": "search"}
+    joined = joined_headers([ModelProvider("cohere", api_key="env:A"), ModelProvider("openai")], given)
+    assert joined == {"X-Team": "search", "X-Cohere-Api-Key": Secret("env:A")}
+    assert given == {"X-Team": "search"} and joined_headers([], given) == given
+
+
+@pytest.mark.parametrize(
+    ("providers", "headers", "message"),
+    [
+        (
+            [ModelProvider("openai", api_key="env:A"), ModelProvider("openai", tokens_per_minute=5)],
+            {},
+            "model_providers= names 'openai' twice",
+        ),
+        (
+            ModelProvider("openai", api_key="env:A"),
+            {"x-openai-api-key": "env:B"},
+            "the header X-Openai-Api-Key of the model provider 'openai' is given by headers= too",
+        ),
+        (
+            [
+                ModelProvider("cohere", requests_per_minute=1),
+                ModelProvider("huggingface", requests_per_minute=2),
+            ],
+            {},
+            "the header X-Cohere-Ratelimit-RequestPM-Embedding of the model provider 'huggingface' is given by "
+            "the model provider 'cohere' too",
+        ),
+        ("openai", {}, "model_providers= takes ModelProvider('openai', ...), not a str"),
+        ([{"openai": KEY}], {}, "model_providers= takes ModelProvider('openai', ...), not a dict"),
+        (7, {}, "model_providers= takes ModelProvider('openai', ...), not a int"),
+    ],
+)
+def test_providers_that_contradict_each_other_are_refused(providers, headers, message):
+    with pytest.raises(ValueError) as refused:
+        joined_headers(providers, headers)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        (
+            "API Key: no api key found neither in request header: X-Openai-Api-Key nor in environment variable under",
+            "give the api_key of 'openai' in model_providers=",
+        ),
+        (
+            "no access key found neither in request header: X-AWS-Access-Key nor in environment variable under",
+            "give the access_key of 'aws' in model_providers=",
+        ),
+        ("no authentication token found in request header: Authorization", "give the connection its api_key="),
+        (
+            "failed with status: 401",
+            "see to the model provider, or to its key and rates in model_providers=, and run the job again",
+        ),
+    ],
+)
+def test_errors_of_providers_say_what_to_do(text, cure):
+    assert remedy(text) == cure
 
 
 @pytest.mark.parametrize("provider", ["openai", "azure", "databricks"])

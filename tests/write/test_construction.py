@@ -16,7 +16,7 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.transforms.window import FixedWindows
 
 from tests.write.running import DIRECT, FN_API, LOOPBACK
-from weaviate_io import FailedObject, WeaviateConnection, WriteToWeaviate, WrittenObject
+from weaviate_io import FailedObject, ModelProvider, WeaviateConnection, WriteToWeaviate, WrittenObject
 from weaviate_io.testing import FakeWeaviate
 
 URL = "http://weaviate.invalid:8080"
@@ -64,6 +64,7 @@ def options(**more: Any) -> dict[str, Any]:
         "id_field": lambda row: row["number"],
         "timezone": "Europe/Berlin",
         "headers": {"X-Cohere-Api-Key": "env:COHERE_KEY"},
+        "model_providers": ModelProvider("openai", api_key="env:OPENAI_KEY", requests_per_minute=60),
         **more,
     }
 
@@ -83,6 +84,7 @@ def test_the_transform_can_be_pickled(dumps):
 def test_no_secret_is_in_the_job(monkeypatch, batching):
     monkeypatch.setenv("WEAVIATE_TEST_SECRET", KEY)
     monkeypatch.setenv("COHERE_KEY", KEY)
+    monkeypatch.setenv("OPENAI_KEY", KEY)
     pipeline = FN_API.pipeline()
     transform = WriteToWeaviate(**options(api_key="env:WEAVIATE_TEST_SECRET", batching=batching))
     pipeline | beam.Create([{"number": 1}]) | transform
@@ -102,7 +104,10 @@ def test_no_secret_is_in_the_job(monkeypatch, batching):
 
 
 def test_a_literal_key_is_shown_nowhere(recwarn):
-    transform = WriteToWeaviate("Article", url=URL, api_key=KEY, headers={"X-OpenAI-Api-Key": KEY})
+    cohere = ModelProvider("cohere", api_key=KEY)
+    transform = WriteToWeaviate(
+        "Article", url=URL, api_key=KEY, headers={"X-OpenAI-Api-Key": KEY}, model_providers=[cohere]
+    )
     pipeline = FN_API.pipeline()
     pipeline | beam.Create([{"number": 1}]) | transform
     shown = [repr(transform), str(transform), repr(transform.display_data()), repr(transform._settings)]
@@ -110,6 +115,22 @@ def test_a_literal_key_is_shown_nowhere(recwarn):
         shown += [one.unique_name, *(str(item) for item in one.display_data)]
     assert all(KEY not in text for text in shown)
     assert any("literal secret" in str(warning.message) for warning in recwarn)
+
+
+@pytest.mark.parametrize(
+    "given", [{"url": URL}, {"connection": WeaviateConnection(URL)}], ids=["url", "connection"]
+)
+def test_model_providers_are_headers_of_the_connection(given):
+    providers = [ModelProvider("openai", api_key="env:A"), ModelProvider("cohere", api_key="env:B")]
+    transform = WriteToWeaviate("Article", model_providers=providers, **given)
+    assert transform._settings.connection == WeaviateConnection(
+        URL, headers=providers[0].headers() | providers[1].headers()
+    )
+
+
+def test_model_providers_that_contradict_the_headers_are_refused():
+    with pytest.raises(ValueError, match=r"the header X-Cohere-Api-Key .* is given by headers= too"):
+        WriteToWeaviate(**options(model_providers=ModelProvider("cohere", api_key="env:OTHER")))
 
 
 def test_a_literal_key_is_not_in_errors_of_the_job(write, recwarn):
