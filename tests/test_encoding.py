@@ -21,8 +21,8 @@ from weaviate_io.encoding import (
     ObjectEncoder,
     decode_object,
     encoded_object,
-    has_vectors,
     join_request,
+    vector_names,
     with_nudged_vectors,
     with_vectors,
 )
@@ -610,7 +610,7 @@ def test_a_nudge_changes_every_vector_by_one_component_and_nothing_else(schema, 
 
 def test_an_object_without_vectors_has_nothing_to_nudge():
     payload = encode(TITLE, WeaviateObject({"title": "a"}, ID)).payload
-    assert not has_vectors(payload)
+    assert vector_names(payload) == set()
     assert proto.BatchObject.FromString(with_nudged_vectors(payload)) == proto.BatchObject.FromString(payload)
 
 
@@ -620,7 +620,7 @@ def test_vectors_of_a_server_are_put_in_and_replace_what_was_there(schema, vecto
     full = encode(schema, WeaviateObject({"title": "a"}, ID, vector)).payload
     message = proto.BatchObject.FromString(full)
     filled = with_vectors(bare, message.vector_bytes, message.vectors)
-    assert has_vectors(filled)
+    assert vector_names(filled) == (set(vector) if isinstance(vector, dict) else {DEFAULT_VECTOR})
     assert proto.BatchObject.FromString(filled) == message
     again = with_vectors(filled, message.vector_bytes, message.vectors)
     assert proto.BatchObject.FromString(again) == message

@@ -184,7 +184,8 @@ class Client:
 
     def close(self) -> None:
         """Wait for what is in flight, up to its deadline, then close. Nothing in flight is cancelled."""
-        if not self.flow.wait_idle(self.flow.deadline()):
+        vectorized = any(schema and schema.makes_vectors for _, schema in self._schemas.values())
+        if not self.flow.wait_idle(self.flow.deadline(vectorized)):
             _LOGGER.warning("closing the connection to %s with requests in flight", self._connection.rest_url)
         self._channel.close()
         self._session.close()

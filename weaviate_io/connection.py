@@ -27,8 +27,8 @@ class WeaviateConnection:
       api_key: reference to the API key or token: ``"env:NAME"``, a function, or a ``beam.Secret``.
       headers: further request headers, such as keys of model providers; values are references like ``api_key``.
       tls_ca: path of a PEM file with the certificate authority to trust, on the worker.
-      timeout: shortest deadline of a write, seconds. It grows with the slowest request seen; a short one leaves
-        objects stored but unindexed, so it cannot go below 90.
+      timeout: shortest deadline of a write, seconds. It grows with the slowest request seen, and is at least 300
+        where the server makes the vectors; a short one leaves objects stored but unindexed, so it cannot go below 90.
       probe_timeout: how long the first contact may take, seconds.
       compression: ``"gzip"`` compresses what gRPC sends. It pays where the network is slow and objects are mostly
         text: vectors hardly shrink, and it costs more CPU than everything else here.

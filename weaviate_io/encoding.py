@@ -320,10 +320,11 @@ def decode_object(payload: bytes, schema: CollectionSchema | None = None) -> Wea
     )
 
 
-def has_vectors(payload: bytes) -> bool:
-    """Whether the object brings vectors of its own."""
+def vector_names(payload: bytes) -> set[str]:
+    """Names of the vectors that the object brings itself."""
     message = proto.BatchObject.FromString(payload)
-    return bool(message.vector_bytes or message.vectors)
+    unnamed = {DEFAULT_VECTOR} if message.vector_bytes else set()
+    return unnamed | {vector.name for vector in message.vectors}
 
 
 def with_vectors(payload: bytes, vector_bytes: bytes, vectors: Iterable[Any]) -> bytes:

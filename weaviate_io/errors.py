@@ -8,6 +8,7 @@ object, that beats one that leaves open what was stored, and that one which asks
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import grpc
@@ -36,6 +37,10 @@ class Meaning(enum.Enum):
 
     REFUSED = "refused for good; nothing was stored"
     RETRY = "not stored; may succeed later"
+    THROTTLED = "a rate limit, not stored: wait, which costs neither a try nor the budget"
+    PROVIDER_DOWN = "a model provider does not answer as it should, not stored; may succeed later"
+    NO_ACCESS = "a model provider takes no key, account, model or address like this; renew the secrets"
+    BLAMED = "a model provider refused a call, perhaps for one text of many: alone the object may pass"
     IN_DOUBT = "may be stored, but not in the vector index: repair it"
     UNCLEAR = "of unknown nature, or the index refused it: repair it, a few times"
     TAINTED = "an error of the server reported on one object, that concerns every object of the request"
@@ -53,9 +58,20 @@ class Verdict(NamedTuple):
 
 _REFUSED, _RETRY, _IN_DOUBT = Meaning.REFUSED, Meaning.RETRY, Meaning.IN_DOUBT
 _UNCLEAR, _TAINTED, _POISON, _FATAL = Meaning.UNCLEAR, Meaning.TAINTED, Meaning.POISON, Meaning.FATAL
+_THROTTLED, _PROVIDER_DOWN = Meaning.THROTTLED, Meaning.PROVIDER_DOWN
 
-_REFUSALS = (400, 401, 402, 403, 404, 413, 422)
-"""Answers of a model provider that another try does not change."""
+OF_PROVIDER = (_THROTTLED, _PROVIDER_DOWN, Meaning.NO_ACCESS)
+"""What concerns every object whose vectors a model provider makes, when it lasts and none of them gets through."""
+
+
+def _answers(*statuses: int) -> Iterator[str]:
+    """How the modules tell that a model provider answered with one of the statuses."""
+    for status in statuses:
+        yield f"failed with status: {status}"
+        yield f"vectorization response (status {status})"
+        yield f"embed API error: {status}"
+        yield f"StatusCode: {status}"
+
 
 _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     # Weaviate 1.39.0 and older report these on the first object of a shard only, and the others as written.
@@ -76,7 +92,10 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     ),
     (Verdict(_POISON, "invalid_vector"), ("inconsistent vector lengths",)),
     (Verdict(_POISON, "server_error"), ("panic occurred", "an unexpected error occurred")),
-    (Verdict(_REFUSED, "usage_limit"), ("usage limit", "count limit of", "exceeded your current quota")),
+    (Verdict(_REFUSED, "usage_limit"), ("usage limit", "count limit of")),
+    # Google calls its rates a quota, too.
+    (Verdict(_THROTTLED, "rate_limited"), ("ai.google.dev/gemini-api/docs/rate-limits", "Please retry in ")),
+    (Verdict(Meaning.NO_ACCESS, "usage_limit"), ("exceeded your current quota",)),
     (Verdict(_REFUSED, "invalid_uuid"), ("invalid UUID",)),
     (
         Verdict(_REFUSED, "unknown_property"),
@@ -140,22 +159,29 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
         ("target is a multi-target reference", "target is a single-target reference"),
     ),
     (
-        Verdict(_REFUSED, "vectorizer_refused"),
+        Verdict(Meaning.NO_ACCESS, "vectorizer_refused"),
         (
             "no api key found",
             "found in request header",  # access keys, tokens and addresses, each provider in its own words
             "no access key found",
             "no secret found",
             "no Databricks token found",
-            *(f"failed with status: {status}" for status in _REFUSALS),
-            *(f"vectorization response (status {status})" for status in _REFUSALS),
-            *(f"embed API error: {status}" for status in _REFUSALS),
-            *(f"StatusCode: {status}" for status in _REFUSALS),
+            *_answers(401, 402, 403, 404),
             "UnrecognizedClientException",
             "failed with error code: PERMISSION_DENIED",
             "baseURL must use HTTPS",
             "baseURL cannot target internal addresses",
             "refusing to dial internal address",
+        ),
+    ),
+    (
+        Verdict(Meaning.BLAMED, "vectorizer_refused"),
+        (
+            *_answers(400, 413, 422),
+            "Request too large for",  # more tokens than OpenAI takes in a minute: no waiting helps
+            "connection to Ollama API failed with error: ",
+            "failed with error code: BAD_REQUEST",
+            "failed with error code: INVALID_PARAMETER_VALUE",
         ),
     ),
     (
@@ -170,21 +196,19 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
         ("cannot reach enough replicas", "cannot achieve consistency level", "broadcast: "),
     ),
     (
-        Verdict(_RETRY, "rate_limited"),
+        Verdict(_THROTTLED, "rate_limited"),
         (
             "rate limit",
             "Rate limit reached",
             "tokens per min",
-            "status: 429",
-            "(status 429)",
-            "embed API error: 429",
-            "StatusCode: 429",
+            *_answers(429),
             "ThrottlingException",
+            "failed with error code: REQUEST_LIMIT_EXCEEDED",
             "429 Too many",
         ),
     ),
     (
-        Verdict(_RETRY, "vectorizer_failed"),
+        Verdict(_PROVIDER_DOWN, "vectorizer_failed"),
         (
             "failed with status: 408",
             "failed with status: 5",
@@ -301,10 +325,11 @@ def call_verdict(code: grpc.StatusCode, details: str, status_details: bytes = b"
         if any(text in details for text in _UNREACHED):
             return Verdict(_RETRY, "server_unavailable")
         known = object_verdict(details)
-        if known.meaning is _RETRY:
+        if known.meaning in (_RETRY, _THROTTLED, _PROVIDER_DOWN):
             return known
     if code is grpc.StatusCode.UNKNOWN:
         known = object_verdict(details)
         # What would refuse an object may be meant for one of many.
-        return known._replace(meaning=_POISON) if known is _UNEXPLAINED or known.meaning is _REFUSED else known
+        for_one = known is _UNEXPLAINED or known.meaning in (_REFUSED, Meaning.NO_ACCESS, Meaning.BLAMED)
+        return known._replace(meaning=_POISON) if for_one else known
     return _CALLS.get(code, Verdict(_POISON, "server_error"))

@@ -1,4 +1,4 @@
-"""How much is sent at once: requests in flight, objects a request, and how long one may take.
+"""How much is sent at once, how long a request may take, and whether anything gets through at all.
 
 The state is shared by all senders of a process to one server, since the server feels their sum.
 """
@@ -6,6 +6,8 @@ The state is shared by all senders of a process to one server, since the server 
 from __future__ import annotations
 
 import threading
+import time
+from collections import Counter
 
 MAX_OBJECTS = 1000
 """Most objects in a request: more bring no speed and put more in doubt when one is lost."""
@@ -41,6 +43,8 @@ class Flow:
         self._slowest = 0.0
         self._slowest_lost = 0.0
         self._sizes: dict[str, int] = {}
+        self._got_through: dict[str, float] = {}
+        self._refused_before: Counter[str] = Counter()
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._changed = threading.Condition()
@@ -51,8 +55,10 @@ class Flow:
         first = _FIRST_OBJECTS_VECTORIZED if vectorized else _FIRST_OBJECTS
         return self._sizes.get(collection, first)
 
-    def deadline(self) -> float:
-        """Seconds that the next request may take."""
+    def deadline(self, vectorized: bool = False) -> float:
+        """Seconds that the next request may take; where the server asks a model provider it waits for its rates."""
+        if vectorized:
+            return max(self._shortest_deadline, _LONGEST_DEADLINE)
         return max(self._shortest_deadline, min(_DEADLINE_FACTOR * self._slowest, _LONGEST_DEADLINE))
 
     def settling_time(self) -> float:
@@ -76,6 +82,21 @@ class Flow:
             self._slowest_lost = max(self._slowest_lost, seconds)
             size = self.request_size(collection, vectorized)
             self._sizes[collection] = max(1, min(size, objects // 2))
+
+    def got_through(self, collection: str) -> None:
+        """Note that an object of the collection was written, and its vector made where the server makes it."""
+        with self._changed:
+            self._got_through[collection] = time.monotonic()
+
+    def has_got_through(self, collection: str, since: float = 0.0) -> bool:
+        """Whether an object got through at ``time.monotonic()`` of ``since`` or later."""
+        return self._got_through.get(collection, -1.0) >= since
+
+    def refused_before_any(self, collection: str) -> int:
+        """Count a refused object; returns how many there are, 0 once an object of the collection got through."""
+        with self._changed:
+            self._refused_before[collection] += 1
+            return 0 if self.has_got_through(collection) else self._refused_before[collection]
 
     def too_large(self, limit: int) -> None:
         """Learn that the server, or a balancer before it, takes no request of more than ``limit`` bytes."""

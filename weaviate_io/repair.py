@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Optional, Protocol
 
 from weaviate_io import proto
 from weaviate_io.client import Client
-from weaviate_io.encoding import has_vectors, with_nudged_vectors, with_vectors
+from weaviate_io.encoding import vector_names, with_nudged_vectors, with_vectors
 from weaviate_io.request import Entry, Request
 
 Search = Callable[[Any], Any]
@@ -66,7 +66,7 @@ class BatchObjects:
         planned = 0
         for entry in request.entries:
             exact = entry.steps[-1]
-            if has_vectors(exact):
+            if vector_names(exact):
                 entry.steps = [with_nudged_vectors(exact), exact]
                 planned += 1
             elif request.schema.makes_vectors:

@@ -58,7 +58,9 @@ class Request:
       schema: the collection.
       entries: the objects.
       give_up_at: ``time.monotonic()`` after which no new try is made.
-      tries: how often it failed so far.
+      tries: how often it failed so far, rate limits left out.
+      failing_since: ``time.monotonic()`` when the first try that failed was sent, 0 before.
+      throttled: seconds that it waited for rate limits.
       not_before: ``time.monotonic()`` of the next try.
       unexplained: how often it failed as a whole without naming an object.
       read_back: whether vectors that the server makes are to be read back and repaired once it is through.
@@ -69,6 +71,8 @@ class Request:
     entries: list[Entry]
     give_up_at: float
     tries: int = 0
+    failing_since: float = 0.0
+    throttled: float = 0.0
     not_before: float = 0.0
     unexplained: int = 0
     read_back: bool = False

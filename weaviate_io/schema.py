@@ -112,7 +112,12 @@ class CollectionSchema:
     @property
     def makes_vectors(self) -> bool:
         """Whether the server itself makes vectors for objects that bring none."""
-        return any(v.vectorizer != "none" for v in self.vectors.values())
+        return bool(self.made_vectors)
+
+    @property
+    def made_vectors(self) -> frozenset[str]:
+        """Names of the vectors that the server itself makes for objects that bring none."""
+        return frozenset(v.name for v in self.vectors.values() if v.vectorizer != "none")
 
     @property
     def indexes_vectors(self) -> bool:

@@ -4,6 +4,7 @@ A request goes out with a deadline and is never cancelled. Its answer is judged 
 refused is an outcome, what may succeed later is sent again, alone, after a growing, jittered pause. A request
 that is too large is split, and one that fails without naming an object is halved until the culprit is found.
 What may be stored without being in the vector index is repaired (:mod:`weaviate_io.repair`).
+How long is tried is decided elsewhere (:mod:`weaviate_io.patience`).
 """
 
 from __future__ import annotations
@@ -18,20 +19,26 @@ from typing import Any, Optional
 import grpc
 
 from weaviate_io.client import Client
-from weaviate_io.encoding import join_request
-from weaviate_io.errors import Meaning, Verdict, WeaviateError, call_verdict, object_verdict
+from weaviate_io.encoding import join_request, vector_names
+from weaviate_io.errors import OF_PROVIDER, Meaning, Verdict, WeaviateError, call_verdict, object_verdict
 from weaviate_io.outcome import Failure, Fault, Outcome, Tally, errors_by_index, status_details
+from weaviate_io.patience import Patience, wait_after
 from weaviate_io.repair import BatchObjects, Method
 from weaviate_io.request import Entry, Item, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 
 BUDGET = 300.0
-"""Seconds after which a request is given up; below Flink's checkpoint timeout of 600."""
+"""Seconds of failing after which a request is given up; below Flink's checkpoint timeout of 600."""
+
+LONGEST_WAIT = 1800.0
+"""Seconds that an object may wait for the rate limits of a model provider."""
 
 _UNCLEAR_TRIES = 4  # of an object whose error is of unknown nature
+_WHOLE_TRIES = 3  # of objects that a model provider fails at, before they are sent in halves
 _UNEXPLAINED_TRIES = 3  # of a request that fails as a whole without a reason, before it is halved
 _LIMIT = re.compile(r"larger than max \(\d+ vs\. (\d+)\)")
 _CONCERNS_ALL = (Meaning.TAINTED, Meaning.POISON)
+_MAY_BE_STORED = (Meaning.IN_DOUBT, Meaning.UNCLEAR)
 _TIMED_OUT = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)  # as client or server is first
 _NOT_FOUND = Fault(
     Verdict(Meaning.UNCLEAR, "not_indexed"),
@@ -51,8 +58,10 @@ class Sender:
       consistency_level: number of the level (``proto.CONSISTENCY_LEVELS``), None for the server's default.
       batch_size: most objects in a request; None lets it adapt up to 1,000.
       max_in_flight: open requests of this sender.
-      budget: seconds after which a request is given up.
+      budget: seconds of failing after which a request is given up.
+      longest_wait: seconds that an object may wait for rate limits, which do not count as failing.
       pause: seconds to wait before the next try, of the number of failed ones.
+      wait: seconds to wait at a rate limit, of those waited before and of its text.
     """
 
     def __init__(
@@ -64,7 +73,9 @@ class Sender:
         batch_size: Optional[int] = None,
         max_in_flight: int = 2,
         budget: float = BUDGET,
+        longest_wait: float = LONGEST_WAIT,
         pause: Callable[[int], float] = pause_after,
+        wait: Callable[[float, str], float] = wait_after,
     ) -> None:
         self._client = client
         self._method = method or BatchObjects()
@@ -74,6 +85,7 @@ class Sender:
         self._max_in_flight = max_in_flight
         self._budget = budget
         self._pause = pause
+        self._patience = Patience(client, budget, longest_wait, pause, wait)
         self._waiting: deque[Request] = deque()
         self._in_flight = 0
         self._answers: queue.SimpleQueue[tuple[Request, Any, float]] = queue.SimpleQueue()
@@ -162,7 +174,7 @@ class Sender:
         self._flow.acquire()
         request.sent_at = time.monotonic()
         try:
-            call = self._method.call(self._client, payload, self._flow.deadline())
+            call = self._method.call(self._client, payload, self._flow.deadline(request.schema.makes_vectors))
         except BaseException:
             self._flow.release()
             raise
@@ -207,6 +219,7 @@ class Sender:
         taint = next((fault for fault in faults.values() if fault.verdict.meaning in _CONCERNS_ALL), None)
         stored: list[Entry] = []
         doubtful: list[Entry] = []
+        blamed: list[tuple[Entry, Fault]] = []
         failing: list[tuple[Entry, Fault]] = []
         for index, entry in enumerate(request.entries):
             fault = faults.get(index)
@@ -217,8 +230,9 @@ class Sender:
             elif fault.verdict.meaning in _CONCERNS_ALL:
                 doubtful.append(entry)
             else:
-                failing.append((entry, fault))
+                (blamed if fault.verdict.meaning is Meaning.BLAMED else failing).append((entry, fault))
         self._advance(request, stored)
+        self._single_out(request, blamed)
         self._retry_objects(request, failing)
         if taint is None:
             return
@@ -242,11 +256,16 @@ class Sender:
             self._split_too_large(request, fault)
         elif verdict.meaning is Meaning.POISON:
             self._isolate(request, fault)
+        elif verdict.meaning in OF_PROVIDER:
+            self._retry_objects(request, [(entry, fault) for entry in request.entries])
         else:
             self._retry_request(request, fault, in_doubt=verdict.meaning is not Meaning.RETRY)
 
-    def _advance(self, request: Request, entries: Iterable[Entry]) -> None:
+    def _advance(self, request: Request, entries: Sequence[Entry]) -> None:
         """Entries whose current step was acknowledged: on to the next one, or written."""
+        made = request.schema.made_vectors
+        if made and any(made - vector_names(entry.steps[0]) for entry in entries):
+            self._flow.got_through(request.schema.name)
         going_on: list[Entry] = []
         finished: list[Entry] = []
         for entry in entries:
@@ -286,44 +305,62 @@ class Sender:
             tries += 1
 
     def _retry_objects(self, request: Request, failing: Sequence[tuple[Entry, Fault]]) -> None:
-        """Send single objects again; what keeps failing until its tries or the budget are spent is refused."""
-        pause = self._pause(request.tries)
-        late = time.monotonic() + pause > request.give_up_at
-        again: dict[bool, list[Entry]] = {}
+        """Send single objects again; what keeps failing until its tries or the budget are spent is given up."""
+        self._patience.begin(request)
+        alike: dict[Meaning, list[tuple[Entry, Fault]]] = {}
         for entry, fault in failing:
-            unclear = fault.verdict.meaning is Meaning.UNCLEAR
-            entry.unclear += unclear
-            if late or (unclear and entry.unclear >= _UNCLEAR_TRIES):
-                self._refuse(request.schema, entry, fault)
-            else:
-                again.setdefault(fault.verdict.meaning is not Meaning.RETRY, []).append(entry)
-        for in_doubt, entries in again.items():
-            self._send_again(request.part(entries), pause, in_doubt)
+            alike.setdefault(fault.verdict.meaning, []).append((entry, fault))
+        for meaning, group in alike.items():
+            pause = self._patience.pause_for(request, group[0][1])
+            again: list[Entry] = []
+            for entry, fault in group:
+                entry.unclear += meaning is Meaning.UNCLEAR
+                if pause is None or entry.unclear >= _UNCLEAR_TRIES:
+                    self._patience.check_given_up(request, fault)
+                    self._refuse(request.schema, entry, fault)
+                else:
+                    again.append(entry)
+            for entries in _halves(again) if self._is_suspect(request, meaning) else (again,):
+                if entries and pause is not None:
+                    self._send_again(request.part(entries), group[0][1], pause, meaning in _MAY_BE_STORED)
+
+    @staticmethod
+    def _is_suspect(request: Request, meaning: Meaning) -> bool:
+        """Whether one object of a request may be what a model provider fails at."""
+        return meaning is Meaning.PROVIDER_DOWN and request.tries + 1 >= _WHOLE_TRIES
 
     def _retry_request(self, request: Request, fault: Fault, in_doubt: bool) -> None:
         """Send a whole request again; when the budget is spent, the server is away and the job fails."""
-        pause = self._pause(request.tries)
-        if in_doubt:
-            # What was given up goes on in the server. If it stored its objects between the two steps of their
-            # repair, the second step would find nothing changed, and the index would not learn of them.
-            pause = max(pause, self._flow.settling_time())
-        if time.monotonic() + pause > request.give_up_at:
+        self._patience.begin(request)
+        # What was given up goes on in the server. If it stored its objects between the two steps of their
+        # repair, the second step would find nothing changed, and the index would not learn of them.
+        pause = self._patience.pause(request, self._flow.settling_time() if in_doubt else 0.0)
+        if pause is None:
             raise WeaviateError(
                 f"writing to {request.schema.name} failed for {self._budget:.0f} s, last with {fault.text[:500]} "
                 f"({fault.verdict.reason}); run the job again when the server is well"
             )
         size = self.request_size(request.schema)  # smaller than it was, if it ran into its deadline
         for start in range(0, len(request.entries), size):
-            self._send_again(request.part(request.entries[start : start + size]), pause, in_doubt)
+            self._send_again(request.part(request.entries[start : start + size]), fault, pause, in_doubt)
 
-    def _send_again(self, request: Request, pause: float, in_doubt: bool) -> None:
+    def _send_again(self, request: Request, fault: Fault, pause: float, in_doubt: bool) -> None:
+        self._patience.count(request, fault, pause)
         self.tally.retries += 1
         if in_doubt:
             self.tally.unknown_outcomes += 1
             self.tally.repaired += self._method.doubt(request)
-        request.tries += 1
         request.not_before = time.monotonic() + pause
         self._waiting.append(request)
+
+    def _single_out(self, request: Request, blamed: Sequence[tuple[Entry, Fault]]) -> None:
+        """Objects of a call that a model provider refused: halve them until the culprit stands alone."""
+        if len(blamed) > 1:
+            self._split(request.part([entry for entry, _ in blamed]), unexplained=0)
+            return
+        for entry, fault in blamed:
+            self._patience.check_refused(request, fault)
+            self._refuse(request.schema, entry, fault)
 
     def _isolate(self, request: Request, fault: Fault) -> None:
         """A request that fails as a whole: try again, then halve it until the culprit stands alone."""
@@ -346,8 +383,7 @@ class Sender:
 
     def _split(self, request: Request, unexplained: int) -> None:
         self.tally.splits += 1
-        half = len(request.entries) // 2
-        for entries in (request.entries[half:], request.entries[:half]):
+        for entries in reversed(_halves(request.entries)):
             part = request.part(entries)
             # One that is alone now is judged by itself, not by what its neighbours did.
             part.unexplained = unexplained if len(entries) > 1 else 0
@@ -356,3 +392,8 @@ class Sender:
     def _refuse(self, schema: CollectionSchema, entry: Entry, fault: Fault) -> None:
         failure = Failure(fault.verdict.reason, fault.text, entry.attempts)
         self._outcomes.extend(Outcome(schema.name, item, failure) for item in entry.items)
+
+
+def _halves(entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+    half = len(entries) // 2
+    return entries[:half], entries[half:]

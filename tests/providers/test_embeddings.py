@@ -104,6 +104,15 @@ def test_a_behaviour_lasts_until_it_is_ended(openai):
     assert answers[1].text == "<html>"
 
 
+def test_a_behaviour_may_depend_on_the_call(openai):
+    openai.behave(lambda request: Refuse(400) if "bad" in request.texts else None)
+    assert [ask(openai, *texts).status_code for texts in (["good"], ["good", "bad"], ["good"])] == [
+        200,
+        400,
+        200,
+    ]
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_the_number_of_vectors_may_be_wrong(openai, count):
     openai.script(Vectors(count))

@@ -11,7 +11,7 @@ import pytest
 from weaviate_io import WeaviateObject, WriteToWeaviate
 from weaviate_io.client import Client
 from weaviate_io.encoding import ObjectEncoder, join_request
-from weaviate_io.errors import Meaning, object_verdict
+from weaviate_io.errors import Meaning, WeaviateError, object_verdict
 from weaviate_io.flow import Flow
 from weaviate_io.outcome import errors_by_index
 from weaviate_io.providers import ModelProvider
@@ -66,6 +66,22 @@ def answers(connection, name, given):
         return errors_by_index(client.batch_objects(payload, 60.0).result(), len(given))
 
 
+def sent(connection, name, given, **options):
+    """What becomes of objects that a sender of its own sends, and its tally."""
+    with opened(connection, name) as (client, schema):
+        sender = Sender(client, **options)
+        outcomes = sender.submit(schema, [Item(one) for one in encoded(schema, given)]) + sender.drain()
+        return outcomes, sender.tally
+
+
+FOR_EVER = 1e9
+
+
+def tries_until(last):
+    """Pauses that take no time, until the one after so many tries, that takes more than there is."""
+    return lambda tries: 0.0 if tries < last else FOR_EVER
+
+
 def until(reached, seconds=60.0):
     give_up = time.monotonic() + seconds
     while not reached():
@@ -86,11 +102,13 @@ def test_written_objects_have_the_vectors_that_the_provider_makes(
     assert sorted(openai.texts) == sorted(f"Title {number}" for number in range(30))
 
 
-def test_headers_are_taken_by_the_transform_itself(write, vectorizing, collection, provider, openai, stored):
+@pytest.mark.parametrize("keyword", ["headers", "model_providers"])
+def test_providers_are_taken_by_the_transform_itself(
+    write, vectorizing, collection, provider, openai, stored, keyword
+):
     name = collection()
-    transform = WriteToWeaviate(
-        name, url=vectorizing.url, grpc_url=vectorizing.grpc_url, headers=provider.headers()
-    )
+    given = {"headers": provider.headers(), "model_providers": provider}[keyword]
+    transform = WriteToWeaviate(name, url=vectorizing.url, grpc_url=vectorizing.grpc_url, **{keyword: given})
     assert len(write(objects(2), transform).written) == 2
     assert vectors_of(stored(name)) == made_of("Title 0", "Title 1")
 
@@ -172,33 +190,42 @@ def test_a_created_collection_is_vectorized_too(write, connect, collection, prov
 # What errors say, and what becomes of the objects
 
 LIMIT = "Rate limit reached for text-embedding-3-small on requests per min (RPM): Limit 3, Used 3, Requested 1."
+QUOTA = (
+    "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
+    "read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors."
+)
 ERRORS = [
     (
         Refuse(429),
         f"connection to: OpenAI API failed with status: 429 error: {LIMIT}",
-        (Meaning.RETRY, "rate_limited"),
+        (Meaning.THROTTLED, "rate_limited"),
     ),
     (
         Refuse(500, headers={"x-request-id": "req_1"}),
         "connection to: OpenAI API failed with status: 500 request-id: req_1 error: "
         "The server had an error while processing your request. Sorry about that!",
-        (Meaning.RETRY, "vectorizer_failed"),
+        (Meaning.PROVIDER_DOWN, "vectorizer_failed"),
     ),
     (
         Refuse(503),
         "connection to: OpenAI API failed with status: 503 error: "
         "The engine is currently overloaded, please try again later",
-        (Meaning.RETRY, "vectorizer_failed"),
+        (Meaning.PROVIDER_DOWN, "vectorizer_failed"),
     ),
     (
         Refuse(400, "too many tokens"),
         "connection to: OpenAI API failed with status: 400 error: too many tokens",
-        (Meaning.REFUSED, "vectorizer_refused"),
+        (Meaning.BLAMED, "vectorizer_refused"),
+    ),
+    (
+        Refuse(429, QUOTA),
+        f"connection to: OpenAI API failed with status: 429 error: {QUOTA}",
+        (Meaning.NO_ACCESS, "usage_limit"),
     ),
     (
         Hold(),
         'send POST request: Post "{url}/v1/embeddings": context deadline exceeded',
-        (Meaning.RETRY, "vectorizer_failed"),
+        (Meaning.PROVIDER_DOWN, "vectorizer_failed"),
     ),
 ]
 
@@ -220,7 +247,7 @@ def test_vectors_that_are_missing_cost_their_objects_alone(connect, collection, 
     openai.script(Vectors(2))
     errors = answers(connect(provider), name, objects(3))
     assert errors == {2: "vectorizer returned fewer vectors than requested"}
-    assert object_verdict(errors[2]) == (Meaning.RETRY, "vectorizer_failed")
+    assert object_verdict(errors[2]) == (Meaning.PROVIDER_DOWN, "vectorizer_failed")
     assert vectors_of(stored(name)) == made_of("Title 0", "Title 1")
 
 
@@ -232,7 +259,7 @@ def test_a_provider_that_is_away_is_tried_again(connect, collection, new_key):
     assert errors == {
         0: f'send POST request: Post "{url}/v1/embeddings": dial tcp {url[7:]}: connect: connection refused'
     }
-    assert object_verdict(errors[0]) == (Meaning.RETRY, "vectorizer_failed")
+    assert object_verdict(errors[0]) == (Meaning.PROVIDER_DOWN, "vectorizer_failed")
 
 
 @pytest.mark.parametrize("fault", [Refuse(429), Refuse(500), Vectors(7)], ids=["429", "500", "fewer vectors"])
@@ -258,18 +285,131 @@ NO_KEY = (
 
 
 @pytest.mark.parametrize(
-    ("settings", "text", "calls"),
-    [({"api_key": lambda: "wrong", "requests_per_minute": 1000}, WRONG_KEY, 1), ({}, NO_KEY, 0)],
+    ("settings", "text", "cure", "calls"),
+    [
+        ({"api_key": lambda: "wrong", "requests_per_minute": 1000}, WRONG_KEY, "see to the model provider", 1),
+        ({}, NO_KEY, "give the api_key of 'openai' in model_providers=", 0),
+    ],
     ids=["wrong", "missing"],
 )
-def test_a_wrong_or_missing_key_fails_at_once(write, connect, collection, settings, text, calls):
+def test_a_wrong_or_missing_key_fails_the_job_at_once(write, connect, collection, settings, text, cure, calls):
     with FakeEmbeddings(api_key="right", dimensions=DIMENSIONS) as openai:
         refused = ModelProvider("openai", base_url=openai.url, **settings)
-        done = write(objects(5), WriteToWeaviate(collection(), connection=connect(refused)))
-        assert openai.calls == calls
-    assert done.written == []
-    told = {(failed.reason, failed.error, failed.attempts) for failed in done.failed}
-    assert told == {("vectorizer_refused", text, 1)}
+        name = collection()
+        with pytest.raises(Exception) as raised:
+            write(objects(500), WriteToWeaviate(name, connection=connect(refused)))
+        assert openai.calls <= 2 * calls  # two requests are in flight
+    assert f"no object of {name} gets through: {text} (vectorizer_refused); {cure}" in str(raised.value)
+
+
+def test_an_account_without_money_fails_the_job_at_once(write, connect, collection, provider, openai):
+    openai.behave(Refuse(429, QUOTA))
+    with pytest.raises(Exception, match=r"gets through: .* You exceeded your current quota, .*usage_limit"):
+        write(objects(50), WriteToWeaviate(collection(), connection=connect(provider)))
+    assert openai.calls == 1
+
+
+def test_without_a_key_objects_with_vectors_of_their_own_are_written(
+    write, connect, collection, openai, stored
+):
+    name = collection()
+    own = [one._replace(vector=[1.0, 2.0, 3.0, 4.0]) for one in objects(3)]
+    keyless = connect(ModelProvider("openai", base_url=openai.url))
+    assert len(write(own, WriteToWeaviate(name, connection=keyless)).written) == 3
+    with pytest.raises(Exception, match="no api key found"):
+        write([*own, *objects(1, 3)], WriteToWeaviate(name, connection=keyless))
+    assert len(stored(name)) == 3 and openai.calls == 0
+
+
+def test_a_key_that_ran_out_is_read_again(connect, collection, stored):
+    with FakeEmbeddings(api_key="new", dimensions=DIMENSIONS) as openai:
+        keys = iter(["old"])
+        name = collection()
+        provider = ModelProvider(
+            "openai", api_key=lambda: next(keys, "new"), base_url=openai.url, requests_per_minute=100
+        )
+        outcomes, tally = sent(connect(provider), name, objects(10), pause=lambda tries: 0.0)
+        assert [outcome.failure for outcome in outcomes] == [None] * 10
+        assert [(request.key, len(request.texts)) for request in openai.requests] == [("old", 10), ("new", 10)]
+    assert len(stored(name)) == 10 and tally.retries == 1
+
+
+@pytest.mark.parametrize("limit", [LIMIT, "slow down"])
+def test_rate_limits_are_waited_out_and_cost_neither_tries_nor_budget(
+    connect, collection, provider, openai, stored, limit
+):
+    name = collection()
+    openai.script(*[Refuse(429, limit)] * 20)
+    waits = []
+
+    def wait(waited, text):
+        waits.append((waited, text))
+        return 0.0
+
+    outcomes, tally = sent(connect(provider), name, objects(30), budget=0.0, wait=wait)
+    assert [outcome.failure for outcome in outcomes] == [None] * 30
+    assert vectors_of(stored(name)) == made_of(*(f"Title {number}" for number in range(30)))
+    assert {text for _, text in waits} == {f"connection to: OpenAI API failed with status: 429 error: {limit}"}
+    assert len(waits) == tally.retries == 20 and waits == sorted(waits)
+    assert openai.calls == 21
+
+
+def test_a_rate_limit_that_is_never_lifted_fails_the_job_with_the_words_of_the_provider(
+    connect, collection, provider, openai
+):
+    openai.behave(Refuse(429))
+    name = collection()
+    waits = iter([0.0, 0.0, 0.0])
+    with pytest.raises(
+        WeaviateError, match=f"no object of {name} gets through: .*: Rate limit reached .*Limit 3"
+    ):
+        sent(connect(provider), name, objects(30), wait=lambda waited, text: next(waits, FOR_EVER))
+    assert openai.calls == 4
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_provider_that_is_down_for_the_whole_budget_fails_the_job(
+    connect, collection, provider, openai, status
+):
+    openai.behave(Refuse(status))
+    name = collection()
+    with pytest.raises(WeaviateError, match=f"no object of {name} gets through: .* status: {status} "):
+        sent(connect(provider), name, objects(30), pause=tries_until(2))
+    assert openai.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "most_calls"), [(400, "vectorizer_refused", 15), (500, "vectorizer_failed", 25)]
+)
+def test_a_text_that_the_provider_cannot_do_costs_its_object_alone(
+    connect, collection, provider, openai, stored, status, reason, most_calls
+):
+    name = collection()
+    openai.behave(lambda request: Refuse(status, "too long") if "Title 13" in request.texts else None)
+    outcomes, _ = sent(connect(provider), name, objects(100), pause=tries_until(12))
+    failed = [outcome for outcome in outcomes if outcome.failure]
+    assert [(one.item.encoded.uuid, one.failure.reason) for one in failed] == [(uuid_of(13), reason)]
+    assert failed[0].failure.error.endswith(f"status: {status} error: too long")
+    assert len(outcomes) == 100 and len(stored(name)) == 99
+    assert openai.calls <= most_calls
+
+
+def test_a_provider_that_takes_no_object_at_all_fails_the_job(connect, collection, provider, openai):
+    openai.behave(Refuse(400, "no such setting"))
+    name = collection()
+    with pytest.raises(
+        WeaviateError, match=f"no object of {name} gets through, 10 were refused one by one: .*such"
+    ):
+        sent(connect(provider), name, objects(100))
+    assert openai.calls < 40
+
+
+def test_requests_start_with_100_objects_and_grow(write, connect, collection, provider, openai):
+    transform = WriteToWeaviate(collection(), connection=connect(provider))
+    assert len(write(objects(1000), transform).written) == 1000
+    sizes = [len(request.texts) for request in openai.requests]
+    assert max(sizes[:2]) == 100 and max(sizes) > 100 and sum(sizes) == 1000
+    assert len(set(openai.texts)) == 1000
 
 
 # What is not asked for again
@@ -345,7 +485,7 @@ def test_vectors_that_came_after_the_deadline_of_their_request_are_asked_for_aga
     deadlines = iter([1.5])
 
     class ShortOnce(Flow):
-        def deadline(self):
+        def deadline(self, vectorized=False):
             return next(deadlines, 60.0)
 
     with opened(connect(provider), name) as (client, schema):

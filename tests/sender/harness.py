@@ -42,7 +42,7 @@ COLLECTIONS: dict[str, dict[str, Any]] = {
     },
     "no vectors": {**_PLAIN, "properties": _PROPERTIES},
 }
-NO_PAUSE = {"pause": lambda tries: 0.0}
+NO_PAUSE: dict[str, Any] = {"pause": lambda tries: 0.0, "wait": lambda waited, text: 0.0}
 
 
 def connection_to(server: FakeWeaviate | WeaviateServer, **options: Any) -> WeaviateConnection:

@@ -103,10 +103,9 @@ TEXTS: dict[tuple[Meaning, str], tuple[str, ...]] = {
         "target is a single-target reference, need multi-target",
         "invalid cref: reference must be an array, but got a map",
     ),
-    (M.REFUSED, "vectorizer_refused"): (
+    (M.NO_ACCESS, "vectorizer_refused"): (
         "API Key: no api key found neither in request header: X-Openai-Api-Key",
         "connection to: OpenAI API failed with status: 401 error: Incorrect API key provided",
-        "connection to: OpenAI API failed with status: 400 error: too many tokens",
         "connection to: OpenAI API failed with status: 404 error: the model does not exist",
         "no access key found neither in request header: X-Aws-Access-Key nor in environment variable",
         "failed to parse vectorization response (status 403): invalid character",
@@ -116,13 +115,27 @@ TEXTS: dict[tuple[Meaning, str], tuple[str, ...]] = {
         "baseURL must use HTTPS",
         'send POST request: Post "http://10.0.0.1": refusing to dial internal address',
     ),
+    (M.NO_ACCESS, "usage_limit"): (
+        "connection to: OpenAI API failed with status: 429 error: You exceeded your current quota, please check your "
+        "plan and billing details. For more information on this error, read the docs: "
+        "https://platform.openai.com/docs/guides/error-codes/api-errors.",
+    ),
+    (M.BLAMED, "vectorizer_refused"): (
+        "connection to: OpenAI API failed with status: 400 error: too many tokens",
+        "failed to parse vectorization response (status 413): invalid character",
+        "connection to Cohere failed with status: 422 error: no text",
+        "connection to: OpenAI API failed with status: 429 error: Request too large for text-embedding-3-small on "
+        "tokens per min (TPM): Limit 40000, Requested 50000.",
+        "connection to Ollama API failed with error: the input length exceeds the context length",
+        "connection to: Databricks Foundation Model API failed with error code: BAD_REQUEST message: odd",
+    ),
     (M.UNCLEAR, "not_indexed"): (
         "insert to vector index: context canceled",
         "insert to multi vector index: disk",
         "update prop-specific indices: geo",
     ),
     (M.UNCLEAR, "invalid_reference"): ("invalid cref: 'cref' C:author: no object with id 1 found",),
-    (M.RETRY, "rate_limited"): (
+    (M.THROTTLED, "rate_limited"): (
         "request rate limit exceeded and will not refresh in time",
         "connection to: OpenAI API failed with status: 429 error: Rate limit reached for text-embedding-3-small",
         "on tokens per min (TPM): Limit 1000",
@@ -130,8 +143,12 @@ TEXTS: dict[tuple[Meaning, str], tuple[str, ...]] = {
         "failed to parse vectorization response (status 429): invalid character",
         "https response error StatusCode: 429, RequestID: 1, ThrottlingException: slow down",
         "Weaviate embed API error: 429 slow down",
+        "connection to: Databricks Foundation Model API failed with error code: REQUEST_LIMIT_EXCEEDED message: odd",
+        "connection to Google failed with status: 429 error: You exceeded your current quota, please check your plan "
+        "and billing details. For more information on this error, head to: "
+        "https://ai.google.dev/gemini-api/docs/rate-limits. Please retry in 34.07s.",
     ),
-    (M.RETRY, "vectorizer_failed"): (
+    (M.PROVIDER_DOWN, "vectorizer_failed"): (
         "connection to: OpenAI API failed with status: 408 error: timeout",
         "failed to parse vectorization response (status 502): invalid character",
         "https response error StatusCode: 503, RequestID: 1",
@@ -199,7 +216,9 @@ def test_texts_of_objects(text: str, meaning: Meaning, reason: str) -> None:
 
 
 QUOTED = [
-    case for case in EACH_TEXT if case[1] in (M.TAINTED, M.POISON, M.REFUSED) and case[2] != "invalid_reference"
+    case
+    for case in EACH_TEXT
+    if case[1] in (M.TAINTED, M.POISON, M.REFUSED, M.NO_ACCESS, M.BLAMED) and case[2] != "invalid_reference"
 ]
 
 
@@ -250,7 +269,10 @@ CALLS = [
     (Code.UNKNOWN, "panic occurred: EOF", M.POISON, "server_error"),
     (Code.UNKNOWN, "store is read-only", M.TAINTED, "read_only"),
     (Code.UNKNOWN, "class 'C' not present in schema", M.POISON, "collection_not_found"),
-    (Code.UNKNOWN, "429 Too many requests", M.RETRY, "rate_limited"),
+    (Code.UNKNOWN, "429 Too many requests", M.THROTTLED, "rate_limited"),
+    (Code.UNAVAILABLE, "429 Too many requests", M.THROTTLED, "rate_limited"),
+    (Code.UNKNOWN, "connection to Cohere failed with status: 401", M.POISON, "vectorizer_refused"),
+    (Code.UNKNOWN, "connection to Cohere failed with status: 400", M.POISON, "vectorizer_refused"),
     (Code.UNKNOWN, "", M.POISON, "server_error"),
     *(
         (code, "odd", M.POISON, "server_error")

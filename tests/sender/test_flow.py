@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -62,6 +63,27 @@ def test_deadlines_follow_the_slowest_request_within_bounds() -> None:
     flow.finished("C", 200, 1000.0, False)  # the server stood still once
     assert flow.deadline() == 300.0
     assert Flow(600.0).deadline() == 600.0
+
+
+def test_where_the_server_makes_vectors_a_request_may_wait_for_the_rates_of_its_provider() -> None:
+    assert Flow(90.0).deadline(vectorized=True) == 300.0
+    assert Flow(600.0).deadline(vectorized=True) == 600.0
+
+
+def test_what_got_through_is_known_by_collection_and_time() -> None:
+    flow = Flow(90.0)
+    assert not flow.has_got_through("C")
+    before = time.monotonic()
+    flow.got_through("C")
+    assert flow.has_got_through("C") and flow.has_got_through("C", since=before)
+    assert not flow.has_got_through("C", since=time.monotonic() + 1) and not flow.has_got_through("Other")
+
+
+def test_refused_objects_are_counted_until_one_gets_through() -> None:
+    flow = Flow(90.0)
+    assert [flow.refused_before_any("C") for _ in range(3)] == [1, 2, 3]
+    flow.got_through("C")
+    assert (flow.refused_before_any("C"), flow.refused_before_any("Other")) == (0, 1)
 
 
 def test_what_was_given_up_gets_as_long_to_end_as_the_slowest_request_took() -> None:

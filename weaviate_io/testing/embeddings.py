@@ -24,7 +24,7 @@ import re
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -143,7 +143,7 @@ class FakeEmbeddings:
         self.environment: dict[str, str] = {}
         self.requests: list[EmbeddingsRequest] = []
         self._script: deque[Fault] = deque()
-        self._behaviour: Fault = None
+        self._behaviour: Union[Fault, Callable[[EmbeddingsRequest], Fault]] = None
         self._released = threading.Event()
         self._changed = threading.Condition()
         self._held = 0
@@ -185,8 +185,8 @@ class FakeEmbeddings:
         with self._changed:
             self._script.extend(faults)
 
-    def behave(self, fault: Fault) -> None:
-        """The fault of every call that the script says nothing of; None ends it."""
+    def behave(self, fault: Union[Fault, Callable[[EmbeddingsRequest], Fault]]) -> None:
+        """The fault of every call that the script says nothing of, or a function of the call; None ends it."""
         with self._changed:
             self._behaviour = fault
 
@@ -205,6 +205,7 @@ class FakeEmbeddings:
         with self._changed:
             self.requests.append(request)
             fault = self._script.popleft() if self._script else self._behaviour
+            fault = fault(request) if callable(fault) else fault
         if not request.key or self.api_key not in (None, request.key):
             return Refuse(401)
         return fault
