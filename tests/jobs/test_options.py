@@ -32,6 +32,7 @@ WORDS = {
     "api_key": ("env:KEY",),
     "headers": ("X-A=b",),
     "tls_ca": ("ca.pem",),
+    "model_providers": ("openai=env:KEY",),
     "properties": ("title=Title",),
     "id_field": ("doi",),
     "vector_field": ("v",),
