@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from weaviate_io import ModelProvider, WriteToWeaviate
 from weaviate_io.schema import TENANT_NAME
+from weaviate_io.verification import VERIFY
 
 LOCAL_RUNNER = "FnApiRunner"
 """Runs in this process, and starts at once: the plain DirectRunner first tries to fetch another runner."""
@@ -186,6 +187,13 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="end only when the vectors can be searched, or fail after so long (default: an hour)",
     )
+    sending.add_argument(
+        "--verify",
+        default="existing",
+        choices=VERIFY,
+        metavar="WORD",
+        help="which objects to look for in the vector index: existing (default), all, or off",
+    )
     sending.add_argument("--verbose", action="store_true", help="show the runner's log and tracebacks")
 
 
@@ -230,6 +238,7 @@ def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeav
         activate_tenants=options.activate_tenants,
         allowed_tenants=_names_or_pattern(options.allowed_tenants),
         wait_for_indexing=options.wait_for_indexing,
+        verify=options.verify,
     )
 
 

@@ -188,6 +188,8 @@ def summarize(done: Done, dead_letter: DeadLetter, options: argparse.Namespace) 
         print(f"{written:,} objects written, {failed:,} failed, {rate:,.0f} objects/s, {done.seconds:.1f} s")
     if totals.get("duplicates"):
         print(f"  {totals['duplicates']:,} of them have the id of another: the last one of each id is kept")
+    if totals.get("unindexed"):
+        print(f"  {totals['unindexed']:,} were stored before, but in no vector index; they are repaired")
     reasons = {n.removeprefix("failed_"): c for n, c in totals.items() if n.startswith("failed_")}
     if totals.get("rows_unreadable"):
         reasons[_UNREADABLE] = totals["rows_unreadable"]

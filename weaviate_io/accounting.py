@@ -10,6 +10,16 @@ from weaviate_io.objects import FailedObject
 from weaviate_io.outcome import Tally
 from weaviate_io.progress import NAMESPACE, process_totals
 
+_TALLIED = (
+    "requests",
+    "retries",
+    "unknown_outcomes",
+    "repaired",
+    "verified",
+    "unindexed",
+    "splits",
+    "bytes",
+)
 _REMEMBERED_IDS = 250_000  # ids of a bundle that are kept to count objects with one id; about 20 MB
 
 
@@ -17,7 +27,8 @@ class Accounts:
     """The metrics of one DoFn, all in the namespace ``weaviate_io``.
 
     Counters: ``written``, ``failed``, ``failed_REASON``, ``duplicates`` (objects whose id came before in the
-    bundle), ``requests``, ``retries``, ``unknown_outcomes``, ``repaired``, ``splits``, ``bytes`` and Beam's
+    bundle), ``requests``, ``retries``, ``unknown_outcomes``, ``repaired``, ``verified`` (looked for in the vector
+    index), ``unindexed`` (stored, but missing there), ``splits``, ``bytes`` and Beam's
     ``cumulativeThrottlingSeconds``. Distributions: ``batch_size`` and ``latency_ms``.
     """
 
@@ -28,12 +39,7 @@ class Accounts:
                 "written",
                 "failed",
                 "duplicates",
-                "requests",
-                "retries",
-                "unknown_outcomes",
-                "repaired",
-                "splits",
-                "bytes",
+                *_TALLIED,
             )
         }
         self._throttled = Metrics.counter(NAMESPACE, "cumulativeThrottlingSeconds")
@@ -65,7 +71,7 @@ class Accounts:
 
     def add(self, tally: Tally) -> None:
         """Take over what a sender did, and set its tally to zero."""
-        for name in ("requests", "retries", "unknown_outcomes", "repaired", "splits", "bytes"):
+        for name in _TALLIED:
             amount = getattr(tally, name)
             if amount:
                 self._counters[name].inc(amount)

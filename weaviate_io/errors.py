@@ -32,6 +32,14 @@ class WeaviateError(RuntimeError):
     """The job cannot go on: wrong address, refused key, missing collection, or a server that stays away."""
 
 
+class SearchRefused(WeaviateError):
+    """A search that no other try makes succeed; ``reason`` is as in :class:`Verdict`."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Meaning(enum.Enum):
     """What an error says about the object or the request that it answers."""
 
@@ -151,7 +159,13 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     (Verdict(_REFUSED, "tenant_not_active"), ("tenant not active",)),
     (
         Verdict(_REFUSED, "collection_not_found"),
-        ("not present in schema", "is not a valid class name", 'alias "', "failed to find class"),
+        (
+            "not present in schema",
+            "is not a valid class name",
+            'alias "',
+            "failed to find class",
+            "could not find class",
+        ),
     ),
     (Verdict(_REFUSED, "permission_denied"), ("insufficient permissions",)),
     (

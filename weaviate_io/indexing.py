@@ -154,6 +154,15 @@ def _look_at(node: dict[str, Any]) -> Look:
     )
 
 
+def is_synchronous(opened: client.Client, collection: str) -> bool:
+    """Whether an object of the collection is in the index as soon as it is acknowledged, as far as can be seen."""
+    try:
+        return look(opened, collection).synchronous
+    except WeaviateError as error:
+        _LOGGER.warning("%s; without it, what was just written cannot be looked for in the index", error)
+        return False
+
+
 class IndexingWait:
     """Waits until the index of some collections has nothing left to do, at several looks in a row.
 

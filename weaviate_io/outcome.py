@@ -35,6 +35,8 @@ class Tally:
     retries: int = 0
     unknown_outcomes: int = 0
     repaired: int = 0
+    verified: int = 0
+    unindexed: int = 0
     splits: int = 0
     bytes: int = 0
     throttled_seconds: float = 0.0

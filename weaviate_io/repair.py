@@ -5,8 +5,9 @@ same object again changes nothing: the vector is recognised as unchanged, and th
 object is sent once with a vector that differs by one unit in the last place, and then as it is. It is never
 absent, and in the end it is exactly what was given.
 
-Vectors that the server makes itself come back from a search, once the object is safely stored with the text
-they belong to, and take the same two steps.
+The same is done for what an earlier process left like that, as far as a look at the server shows it
+(:mod:`weaviate_io.verification`). Vectors that the server makes itself come back from a search, once the object
+is safely stored with the text they belong to, and take the same two steps.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional, Protocol
 
-from weaviate_io import proto
 from weaviate_io.client import Client
 from weaviate_io.encoding import vector_names, with_nudged_vectors, with_vectors
+from weaviate_io.outcome import Tally
 from weaviate_io.request import Entry, Request
-
-Search = Callable[[Any], Any]
-"""Sends a ``SearchRequest`` and gives the ``SearchReply``."""
+from weaviate_io.schema import CollectionSchema
+from weaviate_io.verification import Search, by_ids, stored_ids, tenants_of, unindexed_ids
 
 
 class Found(NamedTuple):
@@ -48,16 +48,57 @@ class Method(Protocol):
         """Give the entries of a request, of which some may be stored, their next steps; says how many are repaired."""
 
     def check(self, search: Search, request: Request, entries: Sequence[Entry]) -> Found:
-        """Look at acknowledged entries of a request that is to be read back."""
+        """Ask the server about acknowledged entries of a request that are unsure."""
 
 
 class BatchObjects:
-    """Objects, each with its vectors."""
+    """Objects, each with its vectors.
+
+    Args:
+      verify: which objects are looked for in the vector index: ``"existing"``, ``"all"`` or ``"off"``
+        (:mod:`weaviate_io.verification`).
+      tally: where to count.
+      is_synchronous: tells of a collection whether the server indexes an object before it acknowledges it. Of
+        one that does not, what was just sent is not expected in the index.
+    """
+
+    def __init__(
+        self,
+        verify: str = "off",
+        tally: Optional[Tally] = None,
+        is_synchronous: Callable[[str], bool] = lambda collection: True,
+    ) -> None:
+        self._verify = verify
+        self._tally = tally or Tally()
+        self._is_synchronous = is_synchronous
 
     def call(self, client: Client, payload: bytes, timeout: float) -> Any:
         return client.batch_objects(payload, timeout)
 
     def prepare(self, search: Search, request: Request) -> list[Entry]:
+        """Plan the repair of what is stored already without being indexed.
+
+        Where there is such an object, all others of the request are repaired too: those that the index knows may
+        have no links in it, and those that are not stored yet may be under way from where that one came.
+        """
+        schema = request.schema
+        if self._verify == "off" or not schema.indexes_vectors:
+            return []
+        fresh = [entry for entry in request.entries if not entry.attempts]
+        for entry in fresh:
+            entry.suspect = self._verify == "all"
+        stored: list[Entry] = []
+        for tenant, entries in tenants_of(fresh).items():
+            ids = stored_ids(search, schema, tenant, [entry.uuid for entry in entries])
+            stored += [entry for entry in entries if entry.uuid in ids]
+        lost, untold = self._not_in_index(search, schema, stored)
+        self._tally.unindexed += len(lost)
+        if lost:
+            self._tally.repaired += self.doubt(request)
+            for entry in request.entries:
+                entry.suspect = True
+        elif untold:
+            self._tally.repaired += self.doubt(request.part(untold))
         return []
 
     def doubt(self, request: Request) -> int:
@@ -70,42 +111,94 @@ class BatchObjects:
                 entry.steps = [with_nudged_vectors(exact), exact]
                 planned += 1
             elif request.schema.makes_vectors:
-                request.read_back = True
+                entry.read_back = True
         return planned
 
     def check(self, search: Search, request: Request, entries: Sequence[Entry]) -> Found:
-        """Read the vectors that the server made back, and plan to send them nudged and then as they were read."""
-        stored = _read_vectors(search, request, entries)
+        """Look for suspects in the index, and repair what vectors the server made.
+
+        What is not in the index is sent again after a pause, as another writer of the same objects may be at
+        work; its company is repaired at once. Vectors that the server made are read back, to be sent nudged and
+        then as they were read.
+        """
         result = Found([], [], [])
-        for entry in entries:
-            plain = entry.items[-1].encoded.payload
-            found = stored.get((entry.tenant, entry.uuid))
-            if found is None:
-                entry.steps = [plain]
+        made = [entry for entry in entries if entry.read_back]
+        suspects = [entry for entry in entries if not entry.read_back]
+        lost, _ = self._not_in_index(search, request.schema, suspects)
+        if lost and not self._is_synchronous(request.schema.name):
+            lost = []
+        self._tally.unindexed += len(lost)
+        missing = {id(entry) for entry in lost}
+        for entry in suspects:
+            exact = entry.items[-1].encoded.payload
+            entry.suspect = id(entry) in missing
+            if entry.suspect:
+                entry.steps = [exact]
                 result.missing.append(entry)
-            elif found.vector_bytes or found.vectors:
-                exact = with_vectors(plain, found.vector_bytes, found.vectors)
+            elif not lost:
+                result.settled.append(entry)
+            elif vector_names(exact):
                 entry.steps = [with_nudged_vectors(exact), exact]
                 result.planned.append(entry)
+            elif request.schema.makes_vectors:
+                made.append(entry)
             else:
                 result.settled.append(entry)
+        _plan_made(search, request, made, result)
         return result
+
+    def _not_in_index(
+        self, search: Search, schema: CollectionSchema, entries: Sequence[Entry]
+    ) -> tuple[list[Entry], list[Entry]]:
+        """Stored entries that an index misses, and those of which an index that they are for tells nothing."""
+        lost: set[tuple[Optional[str], str]] = set()
+        untold: set[tuple[Optional[str], str]] = set()
+        self._tally.verified += len(entries)
+        for tenant, group in tenants_of(entries).items():
+            brought = {entry.uuid: vector_names(entry.items[-1].encoded.payload) for entry in group}
+            for index in schema.vectors.values():
+                made = index.vectorizer != "none"
+                ids = [uuid for uuid, names in brought.items() if made or index.name in names]
+                if index.index_type == "none" or not ids:
+                    continue
+                if index.tells_members:
+                    lost.update((tenant, uuid) for uuid in unindexed_ids(search, schema, index, tenant, ids))
+                else:
+                    untold.update((tenant, uuid) for uuid in ids)
+        return _among(entries, lost), _among(entries, untold)
+
+
+def _among(entries: Sequence[Entry], places: set[tuple[Optional[str], str]]) -> list[Entry]:
+    return [entry for entry in entries if (entry.tenant, entry.uuid) in places]
+
+
+def _plan_made(search: Search, request: Request, entries: Sequence[Entry], result: Found) -> None:
+    """Plan to send the vectors that the server made nudged, and then as they are read."""
+    stored = _read_vectors(search, request, entries)
+    for entry in entries:
+        plain = entry.items[-1].encoded.payload
+        found = stored.get((entry.tenant, entry.uuid))
+        if found is None:
+            entry.steps = [plain]
+            result.missing.append(entry)
+            continue
+        entry.read_back = False
+        if found.vector_bytes or found.vectors:
+            exact = with_vectors(plain, found.vector_bytes, found.vectors)
+            entry.steps = [with_nudged_vectors(exact), exact]
+            result.planned.append(entry)
+        else:
+            entry.suspect = False
+            result.settled.append(entry)
 
 
 def _read_vectors(
     search: Search, request: Request, entries: Sequence[Entry]
 ) -> dict[tuple[Optional[str], str], Any]:
     found: dict[tuple[Optional[str], str], Any] = {}
-    for tenant in {entry.tenant for entry in entries}:
-        ids = [entry.uuid for entry in entries if entry.tenant == tenant]
-        wanted = proto.SearchRequest(
-            collection=request.schema.name, tenant=tenant or "", limit=len(ids), uses_127_api=True
-        )
-        wanted.metadata.uuid = wanted.metadata.vector = True
-        wanted.properties.SetInParent()
-        wanted.filters.operator = proto.CONTAINS_ANY
-        wanted.filters.target.property = "_id"
-        wanted.filters.value_text_array.values.extend(ids)
+    for tenant, group in tenants_of(entries).items():
+        wanted = by_ids(request.schema.name, tenant, [entry.uuid for entry in group])
+        wanted.metadata.vector = True
         for result in search(wanted).results:
             found[tenant, result.metadata.id] = result.metadata
     return found

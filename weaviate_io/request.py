@@ -29,12 +29,16 @@ class Entry:
       steps: payloads that are still to be acknowledged, in this order. A plain write has one; a repair has two.
       attempts: how often the object was sent.
       unclear: how often the server gave an error of unknown nature for it.
+      suspect: whether to look for it in the vector index, once it is acknowledged.
+      read_back: whether to read back and repair what vectors the server made of it, once it is acknowledged.
     """
 
     items: list[Item]
     steps: list[bytes]
     attempts: int = 0
     unclear: int = 0
+    suspect: bool = False
+    read_back: bool = False
 
     @property
     def uuid(self) -> str:
@@ -43,6 +47,11 @@ class Entry:
     @property
     def tenant(self) -> Optional[str]:
         return self.items[-1].encoded.tenant
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether there is something to ask the server about once it is acknowledged."""
+        return self.suspect or self.read_back
 
 
 def pause_after(tries: int) -> float:
@@ -63,7 +72,6 @@ class Request:
       throttled: seconds that it waited for rate limits.
       not_before: ``time.monotonic()`` of the next try.
       unexplained: how often it failed as a whole without naming an object.
-      read_back: whether vectors that the server makes are to be read back and repaired once it is through.
       sent_at: ``time.monotonic()`` of the last try.
     """
 
@@ -75,7 +83,6 @@ class Request:
     throttled: float = 0.0
     not_before: float = 0.0
     unexplained: int = 0
-    read_back: bool = False
     sent_at: float = 0.0
 
     @property

@@ -71,6 +71,12 @@ class VectorIndex:
     multi: bool = False
     vectorizer: str = "none"
     index_type: str = "hnsw"
+    muvera: bool = False
+
+    @property
+    def tells_members(self) -> bool:
+        """Whether a search filtered by ids finds those that the index knows, and no others."""
+        return not self.multi or self.muvera
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,7 @@ def _vectors(description: Mapping[str, Any]) -> dict[str, VectorIndex]:
 def _named_vector(name: str, config: Mapping[str, Any]) -> VectorIndex:
     index = config.get("vectorIndexConfig") or {}
     index_type = "none" if index.get("skip") else config.get("vectorIndexType") or "hnsw"
-    multi = bool((index.get("multivector") or {}).get("enabled"))
+    multivector = index.get("multivector") or {}
+    muvera = bool((multivector.get("muvera") or {}).get("enabled"))
     vectorizer = next(iter(config.get("vectorizer") or {}), "none")
-    return VectorIndex(name, multi, vectorizer, index_type)
+    return VectorIndex(name, bool(multivector.get("enabled")), vectorizer, index_type, muvera)

@@ -20,7 +20,15 @@ import grpc
 
 from weaviate_io.client import Client
 from weaviate_io.encoding import join_request, vector_names
-from weaviate_io.errors import OF_PROVIDER, Meaning, Verdict, WeaviateError, call_verdict, object_verdict
+from weaviate_io.errors import (
+    OF_PROVIDER,
+    Meaning,
+    SearchRefused,
+    Verdict,
+    WeaviateError,
+    call_verdict,
+    object_verdict,
+)
 from weaviate_io.outcome import Failure, Fault, Outcome, Tally, errors_by_index, status_details
 from weaviate_io.patience import Patience, wait_after
 from weaviate_io.repair import BatchObjects, Method
@@ -42,7 +50,7 @@ _MAY_BE_STORED = (Meaning.IN_DOUBT, Meaning.UNCLEAR)
 _TIMED_OUT = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)  # as client or server is first
 _NOT_FOUND = Fault(
     Verdict(Meaning.UNCLEAR, "not_indexed"),
-    "the server acknowledged the object, but does not find it by its id",
+    "the server acknowledged the object, but does not find it",
 )
 
 
@@ -62,6 +70,7 @@ class Sender:
       longest_wait: seconds that an object may wait for rate limits, which do not count as failing.
       pause: seconds to wait before the next try, of the number of failed ones.
       wait: seconds to wait at a rate limit, of those waited before and of its text.
+      tally: where to count, together with the method.
     """
 
     def __init__(
@@ -76,6 +85,7 @@ class Sender:
         longest_wait: float = LONGEST_WAIT,
         pause: Callable[[int], float] = pause_after,
         wait: Callable[[float, str], float] = wait_after,
+        tally: Optional[Tally] = None,
     ) -> None:
         self._client = client
         self._method = method or BatchObjects()
@@ -90,7 +100,7 @@ class Sender:
         self._in_flight = 0
         self._answers: queue.SimpleQueue[tuple[Request, Any, float]] = queue.SimpleQueue()
         self._outcomes: list[Outcome] = []
-        self.tally = Tally()
+        self.tally = tally or Tally()
 
     def request_size(self, schema: CollectionSchema) -> int:
         """Objects that a request to the collection should have now."""
@@ -271,16 +281,16 @@ class Sender:
         for entry in entries:
             entry.steps.pop(0)
             (going_on if entry.steps else finished).append(entry)
-        if finished and request.read_back:
-            found = self._method.check(lambda search: self._search(search, request), request, finished)
+        unsure = [entry for entry in finished if entry.is_unsure]
+        if unsure:
+            finished = [entry for entry in finished if not entry.is_unsure]
+            found = self._method.check(lambda search: self._search(search, request), request, unsure)
             self.tally.repaired += len(found.planned)
             going_on += found.planned
-            finished = found.settled
+            finished += found.settled
             self._retry_objects(request, [(entry, _NOT_FOUND) for entry in found.missing])
         if going_on:
-            follow_up = request.part(going_on)
-            follow_up.read_back = False
-            self._waiting.appendleft(follow_up)
+            self._waiting.appendleft(request.part(going_on))
         self._finish(request, finished)
 
     def _finish(self, request: Request, entries: Iterable[Entry]) -> None:
@@ -297,9 +307,16 @@ class Sender:
                 text = f"{error.code().name}: {error.details()}"
                 verdict = call_verdict(error.code(), error.details() or "", status_details(error))
             pause = self._pause(tries)
-            for_good = verdict.meaning in (Meaning.FATAL, Meaning.REFUSED)
+            # Of many objects one may spoil a request; a search is refused as a whole.
+            for_good = verdict.meaning in (Meaning.FATAL, Meaning.REFUSED) or (
+                verdict.meaning is Meaning.POISON and verdict.reason != "server_error"
+            )
             if for_good or time.monotonic() + pause > request.give_up_at:
-                raise WeaviateError(f"reading back from {request.schema.name} failed: {text}")
+                raise SearchRefused(
+                    verdict.reason,
+                    f"reading back from {request.schema.name} failed: {text}; "
+                    "a write with verify='off' reads only what it has to repair",
+                )
             self.tally.throttled_seconds += pause
             time.sleep(pause)
             tries += 1

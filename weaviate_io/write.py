@@ -31,6 +31,7 @@ from weaviate_io.objects import FailedObject, WrittenObject
 from weaviate_io.providers import Providers, joined_headers
 from weaviate_io.schema import TENANT_NAME, collection_name
 from weaviate_io.tenants import AllowedNames, AllowedTenants
+from weaviate_io.verification import VERIFY
 from weaviate_io.writing import FAILED, DryRunFn, EncodeFn, SendFn, Settings, WriteInBundleFn
 
 _LOGGER = logging.getLogger(__name__)
@@ -108,6 +109,12 @@ class WriteToWeaviate(beam.PTransform):
         out of ``written`` does not wait. The metric ``written`` counts what is acknowledged, ``searchable``
         what was waited for. On a server without ``ASYNC_INDEXING`` there is nothing to wait for. Needs the
         right to read nodes, where the server has such rights.
+      verify: which objects are looked for in the vector index. ``"existing"``: those that are stored already when
+        they are to be written, since whoever wrote them may have been killed before they were indexed, and
+        sending them again would not change that. ``"all"``: the others too, once they are acknowledged; where
+        the server indexes later, this adds nothing. ``"off"``: none. What is stored without being indexed is
+        repaired, together with the rest of its request, and counted by the metric ``unindexed``. Needs the right
+        to read the collection.
 
     Returns:
       :class:`WriteToWeaviateResult`; both outputs keep the window and timestamp of their input.
@@ -156,6 +163,7 @@ class WriteToWeaviate(beam.PTransform):
         activate_tenants: bool = False,
         allowed_tenants: AllowedNames = None,
         wait_for_indexing: Union[bool, float, None] = None,
+        verify: str = "existing",
     ) -> None:
         super().__init__()
         if not callable(collection):
@@ -184,6 +192,7 @@ class WriteToWeaviate(beam.PTransform):
             create_tenants=create_tenants,
             activate_tenants=activate_tenants,
             allowed_tenants=_allowed(allowed_tenants, tenant),
+            verify=_one_of("verify", verify, VERIFY),
         )
 
     def with_error_handler(self, error_handler: Any) -> WriteToWeaviate:

@@ -21,10 +21,12 @@ from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition, SchemaSource
 from weaviate_io.encoding import EncodedObject, ObjectEncoder, decode_object, encoded_object
 from weaviate_io.errors import RowError, WeaviateError
+from weaviate_io.indexing import is_synchronous
 from weaviate_io.limits import FailureLimit, Limit
 from weaviate_io.mapping import Mapper, Source, unwrap
 from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, WrittenObject
-from weaviate_io.outcome import Failure, Outcome
+from weaviate_io.outcome import Failure, Outcome, Tally
+from weaviate_io.repair import BatchObjects
 from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
@@ -58,10 +60,13 @@ class Settings:
     create_tenants: bool = False
     activate_tenants: bool = False
     allowed_tenants: Optional[AllowedTenants] = None
+    verify: str = "existing"
 
     def open_sender(self, opened: client.Client) -> Sender:
         level = proto.CONSISTENCY_LEVELS[self.consistency_level] if self.consistency_level else None
-        return Sender(opened, consistency_level=level, batch_size=self.batch_size)
+        tally = Tally()
+        method = BatchObjects(self.verify, tally, lambda collection: is_synchronous(opened, collection))
+        return Sender(opened, method, consistency_level=level, batch_size=self.batch_size, tally=tally)
 
 
 class Translated(NamedTuple):

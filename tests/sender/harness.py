@@ -61,6 +61,7 @@ def made(number: int, kind: str = "unnamed", version: int = 0) -> WeaviateObject
         "tenants": vector,
         "named": {"small": vector, "tokens": [vector, [1.0, 2.0, 3.0]]},
         "no vectors": None,
+        "made": None,
     }
     tenant = f"tenant{number % 3}" if kind == "tenants" else None
     properties = {"title": f"object {number}", "number": number + 1000 * version}

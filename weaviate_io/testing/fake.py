@@ -1,7 +1,7 @@
 """A fake Weaviate inside the test process: it stores, keeps a log, and fails on script.
 
 It speaks gRPC (BatchObjects, Search by ids, health) and the REST calls that a writer needs, both on loopback.
-It has no vector search: what it knows of the index is which objects are missing in it.
+It knows no distances: a vector search finds which objects of a filter are in the index.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ class FakeWeaviate:
             skip = range(len(objects)) if not action.others_stored else () if action.stored else action.errors
             outcome = store.write(objects, skip=skip, without_index=action.errors)
             return batch_reply(outcome.errors | dict(action.errors))
-        return batch_reply(store.write(objects).errors)
+        return batch_reply(store.write(objects, indexed=action.indexed).errors)
 
     def _wait(self, seconds: float, call: Call, whole: bool = False) -> bool:
         """Wait, to the end or until the client has gone; whether the client is still there."""
@@ -301,12 +301,20 @@ class FakeWeaviate:
             raise RequestRefused(
                 "explorer: list class: search: invalid pagination params: query maximum results exceeded"
             )
+        found = self._store.select(query.collection, query.tenant, uuids, query.limit or 10)
+        if query.HasField("near_vector"):
+            if uuids is None:
+                call.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake searches by vector among ids only")
+            names = query.near_vector.targets.target_vectors
+            found = self._store.near(query.collection, query.tenant, query.near_vector, *names, among=found)
         reply = proto.SearchReply()
-        for uuid, message in self._store.select(query.collection, query.tenant, uuids, query.limit or 10):
+        for uuid, message in found:
             metadata = reply.results.add().metadata
             if query.metadata.uuid:
                 metadata.id = uuid
-            for name, (kind, data) in self._store.vectors(message).items() if query.metadata.vector else ():
+            for name, (kind, data) in self._store.vectors(message).items():
+                if not query.metadata.vector and name not in query.metadata.vectors:
+                    continue
                 if name:
                     metadata.vectors.add(name=name, vector_bytes=data, type=kind or proto.VECTOR_SINGLE_FP32)
                 else:

@@ -296,6 +296,31 @@ class FakeStore:
                 keys = [key for key in asked if key in self.objects and self.objects[key].uuid == key[2]]
             return [(key[2], self.objects[key]) for key in keys[:limit]]
 
+    def near(
+        self, collection: str, tenant: str, near: Any, name: str = "", *, among: list[tuple[str, Any]]
+    ) -> list[tuple[str, Any]]:
+        """Those of the objects that a vector index knows; one of multi-vectors scores all that are stored.
+
+        Raises:
+          RequestRefused: in the words of the server.
+        """
+        schema = self.schemas[capitalized(collection)]
+        with self.lock:
+            kind, data = (2, near.vectors[0].vector_bytes) if near.vectors else (1, near.vector_bytes)
+            known = self._lengths.get((capitalized(collection), tenant, name))
+            if known not in (None, vector_length(kind, data)):
+                text = f"{vector_length(kind, data)} vs {known}: vector lengths don't match"
+                raise RequestRefused(f"explorer: get class: concurrentTargetVectorSearch): {text}")
+            index = (schema.get("vectorConfig") or {}).get(name, schema).get("vectorIndexConfig") or {}
+            multi = index.get("multivector") or {}
+            scans = bool(multi.get("enabled")) and not (multi.get("muvera") or {}).get("enabled")
+            return [
+                (uuid, message)
+                for uuid, message in among
+                if name in self.vectors(message)
+                and (scans or (capitalized(collection), tenant, uuid) not in self.unindexed)
+            ]
+
     def vectors(self, message: Any) -> dict[str, tuple[int, bytes]]:
         """The vectors of a stored object by the name of their index, as (type, bytes)."""
         return vectors_of(message, self.schemas.get(capitalized(message.collection), {}))

@@ -17,9 +17,15 @@ import grpc
 class Ok:
     """Do what a healthy server does.
 
+    Args:
+      indexed: ``False`` leaves new or changed vectors out of the index all the same, for good and with nobody
+        being told.
+
     >>> Ok()
-    Ok()
+    Ok(indexed=True)
     """
+
+    indexed: bool = True
 
 
 @dataclass(frozen=True)

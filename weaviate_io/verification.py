@@ -1,0 +1,134 @@
+"""Which objects of a request are stored already, and which of those a vector index misses.
+
+A process that dies with requests in flight leaves objects that are stored but not in the index, and whoever
+sends them again is told that all is well: an unchanged vector is not looked at. No count of the server shows it.
+What does is a vector search that is filtered by ids: it scans the few objects that the filter lets through
+(while they are fewer than ``flatSearchCutoff``, 40,000 by default), and finds those that the index knows, however
+far from the query they are. So the query may be any vector of the right length.
+
+Not found this way: objects that the index knows, but has no links to. An interruption leaves at most a few, among
+the last that were indexed before those that are missing, so they are repaired together with these. Multi-vectors
+without MUVERA are scored by what is stored, and their index tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Optional
+
+import numpy as np
+
+from weaviate_io import proto
+from weaviate_io.errors import SearchRefused
+from weaviate_io.schema import CollectionSchema, VectorIndex
+
+Search = Callable[[Any], Any]
+"""Sends a ``SearchRequest`` and gives the ``SearchReply``."""
+
+VERIFY = ("existing", "all", "off")
+"""Which objects are looked for in the index: those that were stored before they were sent, all, or none."""
+
+_NOTHING_THERE = ("collection_not_found", "tenant_not_found", "tenant_not_active")
+
+
+def by_ids(collection: str, tenant: Optional[str], uuids: Sequence[str]) -> Any:
+    """A search for the objects with these ids, which gives their ids and nothing else."""
+    wanted = proto.SearchRequest(
+        collection=collection, tenant=tenant or "", limit=len(uuids), uses_127_api=True
+    )
+    wanted.metadata.uuid = True
+    wanted.properties.SetInParent()
+    wanted.filters.operator = proto.CONTAINS_ANY
+    wanted.filters.target.property = "_id"
+    wanted.filters.value_text_array.values.extend(uuids)
+    return wanted
+
+
+def in_index(
+    schema: CollectionSchema, index: VectorIndex, tenant: Optional[str], uuids: Sequence[str], length: int
+) -> Any:
+    """A search that finds those of the objects that the index knows.
+
+    Args:
+      length: numbers in a vector of the index; of a multi-vector, in one of its rows.
+    """
+    wanted = by_ids(schema.name, tenant, uuids)
+    query = np.eye(1, length, dtype="<f4").tobytes()
+    if index.multi:
+        query = length.to_bytes(2, "little") + query
+        wanted.near_vector.vectors.add(name=index.name, vector_bytes=query, type=proto.VECTOR_MULTI_FP32)
+    else:
+        wanted.near_vector.vector_bytes = query
+    if index.name:
+        wanted.near_vector.targets.target_vectors.append(index.name)
+    return wanted
+
+
+def stored_ids(
+    search: Search, schema: CollectionSchema, tenant: Optional[str], uuids: Sequence[str]
+) -> set[str]:
+    """Those of the ids that have an object."""
+    try:
+        return _ids(search(by_ids(schema.name, tenant, uuids)))
+    except SearchRefused as error:
+        if error.reason in _NOTHING_THERE:  # the write will create it, or be told the same
+            return set()
+        raise
+
+
+def unindexed_ids(
+    search: Search,
+    schema: CollectionSchema,
+    index: VectorIndex,
+    tenant: Optional[str],
+    uuids: Sequence[str],
+) -> set[str]:
+    """Those of the ids whose stored object has a vector for the index, which does not know it."""
+    lengths = _stored_lengths(search, schema, index, tenant, uuids[:1]) or _stored_lengths(
+        search, schema, index, tenant, uuids
+    )
+    if not lengths:
+        return set()
+    length = next(iter(lengths.values()))
+    found = _ids(search(in_index(schema, index, tenant, uuids, length)))
+    unknown = [uuid for uuid in uuids if uuid not in found]
+    return set(_stored_lengths(search, schema, index, tenant, unknown)) if unknown else set()
+
+
+def _ids(reply: Any) -> set[str]:
+    return {result.metadata.id for result in reply.results}
+
+
+def _stored_lengths(
+    search: Search,
+    schema: CollectionSchema,
+    index: VectorIndex,
+    tenant: Optional[str],
+    uuids: Sequence[str],
+) -> dict[str, int]:
+    """Lengths of the stored vectors by id, for the objects that have one for the index."""
+    wanted = by_ids(schema.name, tenant, uuids)
+    if index.name:
+        wanted.metadata.vectors.append(index.name)
+    else:
+        wanted.metadata.vector = True
+    lengths = {}
+    for result in search(wanted).results:
+        data = _vector(result.metadata, index.name)
+        if data:
+            lengths[result.metadata.id] = int.from_bytes(data[:2], "little") if index.multi else len(data) // 4
+    return lengths
+
+
+def _vector(metadata: Any, name: str) -> bytes:
+    if not name:
+        return metadata.vector_bytes
+    return next((vector.vector_bytes for vector in metadata.vectors if vector.name == name), b"")
+
+
+def tenants_of(entries: Iterable[Any]) -> dict[Optional[str], list[Any]]:
+    """Entries by tenant, as a search concerns one."""
+    groups: dict[Optional[str], list[Any]] = {}
+    for entry in entries:
+        groups.setdefault(entry.tenant, []).append(entry)
+    return groups
