@@ -29,11 +29,15 @@ _ONE_VECTOR = {np.ndarray, list}  # known without the slow question for a Mappin
 
 
 class EncodedObject(NamedTuple):
-    """One object as bytes of the wire, with what its outcome is reported by."""
+    """One object as bytes of the wire, with what its outcome is reported by.
+
+    ``has_vectors`` is False where it is known to bring none of its own.
+    """
 
     payload: bytes
     uuid: str
     tenant: Optional[str]
+    has_vectors: bool = True
 
     @property
     def size(self) -> int:
@@ -96,7 +100,7 @@ class ObjectEncoder:
                 *vectors,
             )
         )
-        return EncodedObject(payload, object_id, tenant)
+        return EncodedObject(payload, object_id, tenant, bool(vectors))
 
     def _entries(self, properties: Mapping[str, Any]) -> dict[bytes, bytes]:
         """The entries of the ``Struct`` of properties, by their keys."""
@@ -301,7 +305,8 @@ def join_request(payloads: Iterable[bytes], consistency_level: int | None = None
 def encoded_object(payload: bytes) -> EncodedObject:
     """The id and tenant of an encoded object, read back from its bytes."""
     message = proto.BatchObject.FromString(payload)
-    return EncodedObject(payload, message.uuid, message.tenant or None)
+    has_vectors = bool(message.vector_bytes or message.vectors)
+    return EncodedObject(payload, message.uuid, message.tenant or None, has_vectors)
 
 
 def decode_object(payload: bytes, schema: CollectionSchema | None = None) -> WeaviateObject:

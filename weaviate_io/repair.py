@@ -84,7 +84,11 @@ class BatchObjects:
         schema = request.schema
         if self._verify == "off" or not schema.indexes_vectors:
             return []
-        fresh = [entry for entry in request.entries if not entry.attempts]
+        fresh = [
+            entry
+            for entry in request.entries
+            if not entry.attempts and (schema.makes_vectors or entry.items[-1].encoded.has_vectors)
+        ]
         for entry in fresh:
             entry.suspect = self._verify == "all"
         stored: list[Entry] = []

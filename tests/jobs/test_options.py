@@ -55,6 +55,7 @@ WORDS = {
     "batching": ("bundle",),
     "consistency_level": ("ALL",),
     "wait_for_indexing": ("60",),
+    "verify": ("all",),
 }
 
 

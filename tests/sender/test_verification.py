@@ -124,7 +124,7 @@ def test_without_a_vector_there_is_nothing_to_look_for(rig: Callable[..., Verifi
     bare = rig(kind="no vectors")
     bare.left_by_a_dead_process(*range(5))
     bare.write(*range(5))
-    assert [method for method, _ in bare.calls()] == ["Search", "BatchObjects"]
+    assert [method for method, _ in bare.calls()] == ["BatchObjects"]
 
 
 def test_a_stored_object_that_had_no_vector_before_is_no_damage(rig: Callable[..., Verified]) -> None:

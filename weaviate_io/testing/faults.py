@@ -125,7 +125,7 @@ class Delay:
       late: ``True`` applies it although the client has gone: a write that lands behind a newer one.
 
     >>> Delay(0.5).then
-    Ok()
+    Ok(indexed=True)
     """
 
     seconds: float
