@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
+from collections.abc import Hashable
 from typing import Optional
 
 from apache_beam.metrics import Metrics
 
-from weaviate_io.objects import FailedObject
+from weaviate_io.objects import Failed, FailedObject, FailedReference
 from weaviate_io.outcome import Tally
 from weaviate_io.progress import NAMESPACE, process_totals
 
 _LOGGER = logging.getLogger(__name__)
 
+_NOUNS = (("objects", "an object"), ("references", "a reference"))
 _LOGGED = 10  # failures that each process logs
 _REMEMBERED_IDS = 250_000  # ids of a bundle that are kept to count objects with one id; about 20 MB
 
@@ -29,15 +31,19 @@ class Accounts:
     Counters: ``written``, ``failed``, ``failed_REASON``, ``duplicates`` (objects whose id came before in the
     bundle), ``requests``, ``retries``, ``unknown_outcomes``, ``repaired``, ``splits``, ``bytes`` and Beam's
     ``cumulativeThrottlingSeconds``. Distributions: ``batch_size`` and ``latency_ms``.
+
+    Args:
+      prefix: what the names of the first four begin with, ``references_`` for references.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._counters = {
+            name: Metrics.counter(NAMESPACE, f"{prefix}{name}") for name in ("written", "failed", "duplicates")
+        }
+        self._counters |= {
             name: Metrics.counter(NAMESPACE, name)
             for name in (
-                "written",
-                "failed",
-                "duplicates",
                 "requests",
                 "retries",
                 "unknown_outcomes",
@@ -55,9 +61,9 @@ class Accounts:
     def start_bundle(self) -> None:
         self._ids.clear()
 
-    def seen(self, collection: str, tenant: Optional[str], uuid: str) -> None:
+    def seen(self, collection: str, identity: Hashable) -> None:
         """Count an object whose id came before. Of a bundle's first 250,000 ids none is missed."""
-        key = hash((collection, tenant, uuid))
+        key = hash((collection, identity))
         if key in self._ids:
             self._counters["duplicates"].inc()
         elif len(self._ids) < _REMEMBERED_IDS:
@@ -68,10 +74,10 @@ class Accounts:
             self._counters["written"].inc(count)
             process_totals.written += count
 
-    def failed(self, failure: FailedObject) -> None:
+    def failed(self, failure: Failed) -> None:
         self._counters["failed"].inc()
         process_totals.failed += 1
-        Metrics.counter(NAMESPACE, f"failed_{failure.reason}").inc()
+        Metrics.counter(NAMESPACE, f"{self._prefix}failed_{failure.reason}").inc()
 
     def add(self, tally: Tally) -> None:
         """Take over what a sender did, and set its tally to zero."""
@@ -108,7 +114,7 @@ class FailureLimit:
         self._write = write
         self._max_errors = max_errors
 
-    def count(self, failure: FailedObject) -> None:
+    def count(self, failure: Failed) -> None:
         """Raise :class:`TooManyErrors` when this failure is one too many."""
         with _lock:
             _counts[self._write] += 1
@@ -117,16 +123,20 @@ class FailureLimit:
             # Errors quote values, which do not belong into a log; the dead letter has them.
             _LOGGER.warning("not written: %s: %s", _place(failure), failure.reason)
         if self._max_errors is not None and count > self._max_errors:
-            allowed = f"more than max_errors={self._max_errors} objects" if self._max_errors else "an object"
+            many, one = _NOUNS[isinstance(failure, FailedReference)]
+            allowed = f"more than max_errors={self._max_errors} {many}" if self._max_errors else one
             raise TooManyErrors(f"{allowed} failed; the last: {describe(failure)}")
 
 
-def describe(failure: FailedObject) -> str:
+def describe(failure: Failed) -> str:
     """A failure in one line, with its error but not the object."""
     return f"{_place(failure)}: {failure.reason}: {failure.error}"
 
 
-def _place(failure: FailedObject) -> str:
+def _place(failure: Failed) -> str:
     where = f" at {failure.position}" if failure.position else ""
     into = f" of {failure.collection}" if failure.collection else ""
-    return f"{failure.uuid or 'a row'}{into}{where}"
+    if isinstance(failure, FailedObject):
+        return f"{failure.uuid or 'a row'}{into}{where}"
+    reference = f"{failure.from_property} of {failure.from_uuid}" if failure.from_uuid else "a row"
+    return f"{reference}{into}{where}"

@@ -11,12 +11,13 @@ they belong to, and take the same two steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Optional, Protocol
 
 from weaviate_io import proto
 from weaviate_io.client import Client
 from weaviate_io.encoding import has_vectors, with_nudged_vectors, with_vectors
+from weaviate_io.outcome import Outcome
 from weaviate_io.request import Entry, Request
 
 Search = Callable[[Any], Any]
@@ -41,8 +42,8 @@ class Method(Protocol):
     def call(self, client: Client, payload: bytes, timeout: float) -> Any:
         """Start the call and return its future."""
 
-    def prepare(self, search: Search, request: Request) -> list[Entry]:
-        """Look at what a request is about to be sent for; gives the entries that need no sending."""
+    def prepare(self, search: Search, request: Request) -> list[Outcome]:
+        """Look at a request that is about to be sent; takes out what needs no sending, and gives its outcomes."""
 
     def doubt(self, request: Request) -> int:
         """Give the entries of a request, of which some may be stored, their next steps; says how many are repaired."""
@@ -57,7 +58,7 @@ class BatchObjects:
     def call(self, client: Client, payload: bytes, timeout: float) -> Any:
         return client.batch_objects(payload, timeout)
 
-    def prepare(self, search: Search, request: Request) -> list[Entry]:
+    def prepare(self, search: Search, request: Request) -> list[Outcome]:
         return []
 
     def doubt(self, request: Request) -> int:
@@ -92,20 +93,25 @@ class BatchObjects:
         return result
 
 
+def search_for(collection: str, tenant: Optional[str], ids: Collection[str]) -> Any:
+    """A search for the objects with the given ids, of which it gives the ids."""
+    wanted = proto.SearchRequest(collection=collection, tenant=tenant or "", limit=len(ids), uses_127_api=True)
+    wanted.metadata.uuid = True
+    wanted.properties.SetInParent()
+    wanted.filters.operator = proto.CONTAINS_ANY
+    wanted.filters.target.property = "_id"
+    wanted.filters.value_text_array.values.extend(ids)
+    return wanted
+
+
 def _read_vectors(
     search: Search, request: Request, entries: Sequence[Entry]
 ) -> dict[tuple[Optional[str], str], Any]:
     found: dict[tuple[Optional[str], str], Any] = {}
     for tenant in {entry.tenant for entry in entries}:
         ids = [entry.uuid for entry in entries if entry.tenant == tenant]
-        wanted = proto.SearchRequest(
-            collection=request.schema.name, tenant=tenant or "", limit=len(ids), uses_127_api=True
-        )
-        wanted.metadata.uuid = wanted.metadata.vector = True
-        wanted.properties.SetInParent()
-        wanted.filters.operator = proto.CONTAINS_ANY
-        wanted.filters.target.property = "_id"
-        wanted.filters.value_text_array.values.extend(ids)
+        wanted = search_for(request.schema.name, tenant, ids)
+        wanted.metadata.vector = True
         for result in search(wanted).results:
             found[tenant, result.metadata.id] = result.metadata
     return found

@@ -146,13 +146,9 @@ class Sender:
                 self._waiting.append(request)
 
     def _start(self, request: Request) -> None:
-        settled = self._method.prepare(lambda search: self._search(search, request), request)
-        if settled:
-            self._finish(request, settled)
-            done = {id(entry) for entry in settled}
-            request.entries = [entry for entry in request.entries if id(entry) not in done]
-            if not request.entries:
-                return
+        self._outcomes += self._method.prepare(lambda search: self._search(search, request), request)
+        if not request.entries:
+            return
         payload = join_request((entry.steps[0] for entry in request.entries), self._consistency_level)
         for entry in request.entries:
             entry.attempts += 1

@@ -95,7 +95,7 @@ def test_the_total_over_processes_counts(write, into, batching):
 
 def test_the_total_counts_failures_in_windows(write, into):
     """In the last step all failures are one sum, whatever their windows."""
-    from weaviate_io.write import _CheckTotal
+    from weaviate_io.wiring import _CheckTotal
 
     class Stamped(beam.PTransform):
         def expand(self, begin: Any) -> Any:
@@ -104,7 +104,7 @@ def test_the_total_counts_failures_in_windows(write, into):
 
     for limit, fails in ((5, False), (4, True)):
         pipeline = FN_API.pipeline()
-        pipeline | Stamped() | _CheckTotal(limit)
+        pipeline | Stamped() | _CheckTotal(limit, "objects")
         if fails:
             with pytest.raises(Exception, match="5 objects failed, max_errors=4 are allowed"):
                 pipeline.run()
