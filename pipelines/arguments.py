@@ -115,6 +115,12 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         help="holds the id, or a key to make the id of; several are one key (default: made of the content)",
     )
     _add_pairs(rows, "--vector-field", "[NAME=]FIELD", "holds the vector, or the one of this name")
+    _add_pairs(
+        rows,
+        "--references-field",
+        "PROPERTY=FIELD",
+        "holds the id, or a list of ids, that a reference points at",
+    )
     rows.add_argument("--dimensions", type=int, metavar="N", help="length that vectors must have")
     rows.add_argument("--tenant-field", metavar="FIELD", help="holds the tenant")
     rows.add_argument("--tenant", metavar="NAME", help="tenant of all objects")
@@ -221,6 +227,7 @@ def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeav
         tenant_field=options.tenant_field,
         tenant=options.tenant,
         properties=pairs("--map", options.map) or None,
+        references_field=pairs("--references-field", options.references_field) or None,
         schema=options.schema,
         create_disposition=options.create_disposition,
         write_disposition=options.write_disposition,

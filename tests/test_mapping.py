@@ -281,7 +281,7 @@ def test_one_field_in_a_list_is_a_key_of_its_own_kind():
     ("row", "reason", "words"),
     [
         ({"country": "DE"}, "missing_id", "the row has no field 'number' (id_field=); it has 'country'"),
-        ({"country": "DE", "number": None}, "missing_id", "the field 'number' gave no part of the id"),
+        ({"country": "DE", "number": None}, "missing_id", "the field 'number' gave no id"),
         ({"country": "", "number": 7}, "invalid_uuid", "'' is no id: use a UUID"),
         ({"country": "DE", "number": 7.5}, "invalid_uuid", "7.5 is no id: use a UUID"),
         ({"country": "\ud800", "number": 7}, "invalid_uuid", "is no id: use a UUID"),
@@ -562,3 +562,71 @@ def test_an_element_is_unwrapped(element, row, position, text, collection):
 def test_a_replayed_failure_keeps_its_id():
     source = unwrap(failed(object=GIVEN._replace(tenant="anna")))
     assert MAPPER.map(source.row, SCHEMA) == GIVEN._replace(tenant="anna", collection="Article")
+
+
+def references_of(row, text=False, **options):
+    return Mapper("Article", **options).map(row, SCHEMA, text).references
+
+
+BY_FIELD = {"references_field": {"by": "author", "about": "topics"}}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"author": "Ann", "topics": ["x", "y"]}, {"by": [generate_uuid5("Ann")], "about": ["x", "y"]}),
+        ({"author": 7, "topics": None}, {"by": [generate_uuid5(7)], "about": None}),
+        ({"author": [], "topics": {"Topic": "x", "Place": []}}, {"by": None, "about": {"Topic": ["x"]}}),
+        ({"topics": [None, "x", None]}, {"by": None, "about": ["x"]}),
+        ({"author": 1.5}, {"by": [1.5], "about": None}),
+    ],
+    ids=str,
+)
+def test_reference_fields_give_the_ids_that_they_are_keys_of(row, expected):
+    keys = {key: generate_uuid5(key) for key in "xy"}
+
+    def with_ids(value):
+        if isinstance(value, dict):
+            return {name: with_ids(item) for name, item in value.items()}
+        return [keys.get(one, one) for one in value] if isinstance(value, list) else value
+
+    assert references_of(row, **BY_FIELD) == with_ids(expected)
+
+
+def test_reference_fields_are_no_properties():
+    row = {"title": "Dune", "author": "Ann", "topics": "x"}
+    assert Mapper("Article", **BY_FIELD).map(row, SCHEMA).properties == {"title": "Dune"}
+
+
+def test_a_function_may_give_the_references():
+    row = {"title": "Dune", "author": "Ann"}
+    assert references_of(row, references_field=lambda row: {"by": row["author"]}) == {
+        "by": [generate_uuid5("Ann")]
+    }
+    assert references_of(row, references_field=lambda row: None) == {}
+
+
+def test_references_in_text_are_json():
+    ann, bob = generate_uuid5("Ann"), generate_uuid5("Bob")
+    row = {"author": '["Ann", "Bob"]', "topics": '{"Topic": "Ann"}'}
+    assert references_of(row, text=True, **BY_FIELD) == {"by": [ann, bob], "about": {"Topic": [ann]}}
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "reason", "words"),
+    [
+        ({"title": "x"}, BY_FIELD, "missing_reference", "none of the fields of references_field="),
+        (
+            {},
+            {"references_field": lambda row: row["author"]},
+            "invalid_row",
+            "references_field= raised KeyError",
+        ),
+        ({}, {"references_field": lambda row: 17}, "invalid_row", "references_field= gave no mapping"),
+    ],
+)
+def test_a_row_without_its_references_is_refused(row, options, reason, words):
+    with pytest.raises(RowError) as error:
+        references_of(row, **options)
+    assert error.value.reason == reason
+    assert words in str(error.value)

@@ -196,3 +196,19 @@ def test_property_names_are_those_that_the_server_keeps(given, expected):
 @pytest.mark.parametrize(("name", "valid"), [("a", True), ("A-b_9" * 12, True), ("a" * 65, False), ("", False)])
 def test_tenant_names(name, valid):
     assert bool(TENANT_NAME.fullmatch(name)) == valid
+
+
+def test_references_tell_their_targets_and_whether_they_take_duplicates():
+    schema = CollectionSchema.from_rest(
+        {
+            "class": "Author",
+            "properties": [
+                {"name": "once", "dataType": ["Paper"], "disableDuplicatedReferences": True},
+                {"name": "often", "dataType": ["Paper", "Book"]},
+            ],
+        }
+    )
+    assert schema.properties["once"] == Property(
+        "once", "reference", targets=("Paper",), unique_references=True
+    )
+    assert schema.properties["often"] == Property("often", "reference", targets=("Paper", "Book"))

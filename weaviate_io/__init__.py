@@ -17,10 +17,14 @@ from weaviate_io.failures import WriteFailuresToJson as WriteFailuresToJson
 from weaviate_io.files import ReadRows as ReadRows
 from weaviate_io.files import ReadRowsResult as ReadRowsResult
 from weaviate_io.objects import FailedObject as FailedObject
+from weaviate_io.objects import FailedReference as FailedReference
 from weaviate_io.objects import WeaviateObject as WeaviateObject
+from weaviate_io.objects import WeaviateReference as WeaviateReference
 from weaviate_io.objects import WrittenObject as WrittenObject
 from weaviate_io.objects import generate_uuid5 as generate_uuid5
 from weaviate_io.providers import ModelProvider as ModelProvider
+from weaviate_io.references import WriteReferencesToWeaviate as WriteReferencesToWeaviate
+from weaviate_io.references import WriteReferencesToWeaviateResult as WriteReferencesToWeaviateResult
 from weaviate_io.version import __version__ as __version__
 from weaviate_io.write import WriteToWeaviate as WriteToWeaviate
 from weaviate_io.write import WriteToWeaviateResult as WriteToWeaviateResult

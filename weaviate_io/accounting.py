@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from collections.abc import Hashable
 
 from apache_beam.metrics import Metrics
 
-from weaviate_io.objects import FailedObject
+from weaviate_io.objects import Failed
 from weaviate_io.outcome import Tally
 from weaviate_io.progress import NAMESPACE, process_totals
 
@@ -30,18 +30,17 @@ class Accounts:
     bundle), ``requests``, ``retries``, ``unknown_outcomes``, ``repaired``, ``verified`` (looked for in the vector
     index), ``unindexed`` (stored, but missing there), ``splits``, ``bytes`` and Beam's
     ``cumulativeThrottlingSeconds``. Distributions: ``batch_size`` and ``latency_ms``.
+
+    Args:
+      prefix: what the names of the first four begin with, ``references_`` for references.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._counters = {
-            name: Metrics.counter(NAMESPACE, name)
-            for name in (
-                "written",
-                "failed",
-                "duplicates",
-                *_TALLIED,
-            )
+            name: Metrics.counter(NAMESPACE, f"{prefix}{name}") for name in ("written", "failed", "duplicates")
         }
+        self._counters |= {name: Metrics.counter(NAMESPACE, name) for name in _TALLIED}
         self._throttled = Metrics.counter(NAMESPACE, "cumulativeThrottlingSeconds")
         self._throttled_rest = 0.0
         self._batch_size = Metrics.distribution(NAMESPACE, "batch_size")
@@ -51,9 +50,9 @@ class Accounts:
     def start_bundle(self) -> None:
         self._ids.clear()
 
-    def seen(self, collection: str, tenant: Optional[str], uuid: str) -> None:
+    def seen(self, collection: str, identity: Hashable) -> None:
         """Count an object whose id came before. Of a bundle's first 250,000 ids none is missed."""
-        key = hash((collection, tenant, uuid))
+        key = hash((collection, identity))
         if key in self._ids:
             self._counters["duplicates"].inc()
         elif len(self._ids) < _REMEMBERED_IDS:
@@ -64,10 +63,10 @@ class Accounts:
             self._counters["written"].inc(count)
             process_totals.written += count
 
-    def failed(self, failure: FailedObject) -> None:
+    def failed(self, failure: Failed) -> None:
         self._counters["failed"].inc()
         process_totals.failed += 1
-        Metrics.counter(NAMESPACE, f"failed_{failure.reason}").inc()
+        Metrics.counter(NAMESPACE, f"{self._prefix}failed_{failure.reason}").inc()
 
     def add(self, tally: Tally) -> None:
         """Take over what a sender did, and set its tally to zero."""

@@ -78,6 +78,7 @@ class Client:
         self.max_message_size: int = int(meta.get("grpcMaxMessageSize") or 104_858_000)
         self.flow = Flow(connection.timeout)
         self._batch_objects = self._channel.unary_unary(proto.BATCH_OBJECTS)
+        self._batch_references = self._channel.unary_unary(proto.BATCH_REFERENCES)
         self._search = self._channel.unary_unary(proto.SEARCH)
         self._schemas: dict[str, tuple[float, Optional[CollectionSchema]]] = {}
         self._lock = threading.RLock()
@@ -85,6 +86,10 @@ class Client:
     def batch_objects(self, request: bytes, timeout: float) -> Any:
         """Start a BatchObjects call and return its future; the caller gives the place in flight back."""
         return self._batch_objects.future(request, timeout=timeout, metadata=self._metadata())
+
+    def batch_references(self, request: bytes, timeout: float) -> Any:
+        """Start a BatchReferences call and return its future; the caller gives the place in flight back."""
+        return self._batch_references.future(request, timeout=timeout, metadata=self._metadata())
 
     def search(self, request: Any) -> Any:
         """Call Search and return the reply; raises ``grpc.RpcError``."""

@@ -44,6 +44,11 @@ class EncodedObject(NamedTuple):
         """Bytes in a request, framing included."""
         return len(self.payload) + 1 + len(varint(len(self.payload)))
 
+    @property
+    def key(self) -> tuple[Optional[str], str]:
+        """Of several objects with one key, the last one written is the one that stays."""
+        return self.tenant, self.uuid
+
 
 class ObjectEncoder:
     """Encodes the objects of one collection.
@@ -83,7 +88,7 @@ class ObjectEncoder:
         """Encode, or raise :class:`~weaviate_io.errors.RowError` saying what is wrong with the object."""
         entries = self._entries(obj.properties)
         vectors = () if obj.vector is None else self._vectors(obj.vector)
-        tenant = self._tenant(obj.tenant)
+        tenant = check_tenant(self._schema, obj.tenant)
         object_id = self._uuid(obj.uuid, entries, vectors)
         properties = delimited(b"\x0a", b"".join(entries.values()))
         if obj.references:
@@ -155,21 +160,6 @@ class ObjectEncoder:
         else:
             encoder = wire.guessing_encoder(self._timezone)
         return wire.list_encoder(encoder, known.data_type) if known.data_type.endswith("[]") else encoder
-
-    def _tenant(self, tenant: Any) -> Optional[str]:
-        name = self._schema.name
-        if tenant is None:
-            if self._schema.multi_tenant:
-                raise RowError("invalid_tenant", f"collection {name} has tenants; say whose the object is")
-            return None
-        if not isinstance(tenant, str) or not TENANT_NAME.fullmatch(tenant):
-            raise RowError(
-                "invalid_tenant",
-                f"{tenant!r:.80} is not a tenant name: text of 1 to 64 letters, digits, '_' or '-'",
-            )
-        if not self._schema.multi_tenant and not self._schema.open_ended:
-            raise RowError("invalid_tenant", f"collection {name} has no tenants, but the object names one")
-        return tenant
 
     def _vectors(self, vector: Any) -> tuple[bytes, ...]:
         if type(vector) in _ONE_VECTOR or not isinstance(vector, Mapping):
@@ -261,6 +251,22 @@ class ObjectEncoder:
             delimited(b"\x1a", _uuid_list(name, ids) + key + delimited(b"\x1a", target.encode()))
             for target, ids in value.items()
         )
+
+
+def check_tenant(schema: CollectionSchema, tenant: Any) -> Optional[str]:
+    """The tenant of an object of the collection, if it can be that; else :class:`RowError`."""
+    if tenant is None:
+        if schema.multi_tenant:
+            raise RowError("invalid_tenant", f"collection {schema.name} has tenants; say whose the object is")
+        return None
+    if not isinstance(tenant, str) or not TENANT_NAME.fullmatch(tenant):
+        raise RowError(
+            "invalid_tenant",
+            f"{tenant!r:.80} is not a tenant name: text of 1 to 64 letters, digits, '_' or '-'",
+        )
+    if not schema.multi_tenant and not schema.open_ended:
+        raise RowError("invalid_tenant", f"collection {schema.name} has no tenants, but the object names one")
+    return tenant
 
 
 def _new_key(name: str) -> bytes:

@@ -107,8 +107,17 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     (Verdict(_REFUSED, "invalid_uuid"), ("invalid UUID",)),
     (
         Verdict(_REFUSED, "unknown_property"),
-        ("no such prop with name", "unknown property '", "reference property is not"),
+        (
+            "no such prop with name",
+            "unknown property '",
+            "reference property is not",
+            "does not exist for class",
+            "' not found in schema",
+        ),
     ),
+    # Of references. A source that is on its way would be a race: the objects are written first.
+    (Verdict(_REFUSED, "source_not_found"), ("ref batch: object with id", "source: object")),
+    (Verdict(_REFUSED, "target_not_found"), ("target: object",)),
     (
         Verdict(_REFUSED, "invalid_property"),
         (
@@ -165,12 +174,19 @@ _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
             'alias "',
             "failed to find class",
             "could not find class",
+            'source class "',
         ),
     ),
     (Verdict(_REFUSED, "permission_denied"), ("insufficient permissions",)),
     (
         Verdict(_REFUSED, "invalid_reference"),
-        ("target is a multi-target reference", "target is a single-target reference"),
+        (
+            "target is a multi-target reference",
+            "target is a single-target reference",
+            "multi-target references require",
+            "cannot reference a multi-tenant enabled class",
+            'target class "',
+        ),
     ),
     (
         Verdict(Meaning.NO_ACCESS, "vectorizer_refused"),

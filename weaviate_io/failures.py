@@ -1,8 +1,8 @@
 """The dead letter as JSON Lines, and back.
 
-One line holds one :class:`FailedObject`, whole: feeding what ``ReadFailuresFromJson`` reads into
-``WriteToWeaviate`` replays it. JSON has no dates, bytes or vectors, so a value of such a type is an object with
-the key ``$type``; the format carries a version.
+One line holds one :class:`FailedObject` or :class:`FailedReference`, whole: feeding what ``ReadFailuresFromJson``
+reads into ``WriteToWeaviate`` or ``WriteReferencesToWeaviate`` replays it. JSON has no dates, bytes or vectors, so a
+value of such a type is an object with the key ``$type``; the format carries a version.
 """
 
 from __future__ import annotations
@@ -29,11 +29,23 @@ from apache_beam.io.filesystems import FileSystems
 from weaviate_io import wire
 from weaviate_io.files.read import match
 from weaviate_io.files.streams import open_file
-from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject
+from weaviate_io.objects import (
+    Failed,
+    FailedObject,
+    FailedReference,
+    SourceRow,
+    WeaviateObject,
+    WeaviateReference,
+)
 from weaviate_io.progress import process_totals
 
 FORMAT = 1
 """Version of the format, in every line."""
+
+# What a line holds is told by its fields: the one for what was understood of the row, and the classes.
+_OBJECT: tuple[str, type[Any], type[Any]] = ("object", WeaviateObject, FailedObject)
+_REFERENCE: tuple[str, type[Any], type[Any]] = ("reference", WeaviateReference, FailedReference)
+_EXPLICIT: dict[str, type[Any]] = {"object": WeaviateObject, "reference": WeaviateReference}
 
 # Bits. Python refuses to write or read an integer of more than 4,300 decimal digits.
 _LONG_INTEGER = 14_000
@@ -75,21 +87,26 @@ class WriteFailuresToJson(beam.PTransform):
 
 
 class ReadFailuresFromJson(beam.PTransform):
-    """Reads failures that ``WriteFailuresToJson`` wrote; feed them into ``WriteToWeaviate`` to replay them.
+    """Reads failures that ``WriteFailuresToJson`` wrote; feed them into the write they come from to replay them.
 
     Args:
       pattern: a file, a local folder or a pattern, or several of them; looked up when the pipeline runs.
+      kind: what the lines hold: :class:`FailedObject`, or :class:`FailedReference` of ``WriteReferencesToWeaviate``.
 
     Raises:
       FileNotFoundError: when the pipeline runs, where a pattern names no file.
-      ValueError: likewise, at a line that is no failure, or of a format that a later version wrote.
+      ValueError: likewise, at a line that is no failure, of another kind, or of a format that a later version wrote.
 
     >>> failures = ReadFailuresFromJson("failed/*.jsonl")
+    >>> references = ReadFailuresFromJson("failed-references/*.jsonl", FailedReference)
     """
 
-    def __init__(self, pattern: Union[str, Sequence[str]]) -> None:
+    def __init__(self, pattern: Union[str, Sequence[str]], kind: type[Failed] = FailedObject) -> None:
         super().__init__()
+        if kind not in (FailedObject, FailedReference):
+            raise ValueError(f"kind={kind!r} is neither FailedObject nor FailedReference")
         self._patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+        self._kind = kind
 
     def expand(self, begin: Any) -> beam.PCollection:
         return (
@@ -97,7 +114,7 @@ class ReadFailuresFromJson(beam.PTransform):
             | "Patterns" >> beam.Create([self._patterns])
             | "Match" >> beam.FlatMap(_match).with_output_types(str)
             | "Shuffle" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_read_file).with_output_types(FailedObject)
+            | "Read" >> beam.FlatMap(_read_file, self._kind).with_output_types(self._kind)
         )
 
 
@@ -110,15 +127,21 @@ def _in_folder(pattern: str) -> str:
     return FileSystems.join(pattern, _PATTERN) if local else pattern
 
 
-def _read_file(path: str) -> Iterator[FailedObject]:
+def _read_file(path: str, kind: type[Failed]) -> Iterator[Failed]:
     with open_file(path) as lines:
         for number, line in enumerate(lines, 1):
             process_totals.go_on()
             if line.strip():
-                yield failure_from_json(line, f"{path}: line {number}")
+                failure = failure_from_json(line, f"{path}: line {number}")
+                if not isinstance(failure, kind):
+                    raise ValueError(
+                        f"{path}: line {number} holds a {type(failure).__name__}; "
+                        f"read it with ReadFailuresFromJson(pattern, {type(failure).__name__})"
+                    )
+                yield failure
 
 
-def failure_to_json(failure: FailedObject) -> str:
+def failure_to_json(failure: Failed) -> str:
     """One line of JSON that holds the whole failure.
 
     >>> line = failure_to_json(FailedObject("r", "e", 0, "A", None, None, None, {"n": b"x"}, None))
@@ -131,9 +154,11 @@ def failure_to_json(failure: FailedObject) -> str:
         return _dump(failure, _shorten)
 
 
-def _dump(failure: FailedObject, encode: Callable[[Any], Any]) -> str:
+def _dump(failure: Failed, encode: Callable[[Any], Any]) -> str:
     fields = failure._asdict()
-    fields["object"] = failure.object and {k: encode(v) for k, v in failure.object._asdict().items()}
+    understood = "reference" if "reference" in fields else "object"
+    given = fields[understood]
+    fields[understood] = given and {k: encode(v) for k, v in given._asdict().items()}
     fields["row"] = encode(failure.row)
     line = {"weaviate_io": FORMAT, **fields}
     text = json.dumps(line, ensure_ascii=False, allow_nan=False)
@@ -144,16 +169,17 @@ def _dump(failure: FailedObject, encode: Callable[[Any], Any]) -> str:
     return text
 
 
-def failure_from_json(line: str | bytes, where: str = "the line") -> FailedObject:
+def failure_from_json(line: str | bytes, where: str = "the line") -> Failed:
     """The failure in a line; raises ``ValueError`` naming the place where it is none."""
     try:
         fields = json.loads(line)
         version = fields.pop("weaviate_io")
         if version == FORMAT:
-            given = fields["object"]
-            fields["object"] = WeaviateObject(**{k: _decode(v) for k, v in given.items()}) if given else None
+            understood, made, failed = _REFERENCE if "reference" in fields else _OBJECT
+            given = fields[understood]
+            fields[understood] = made(**{k: _decode(v) for k, v in given.items()}) if given else None
             fields["row"] = _decode(fields["row"])
-            return FailedObject(**fields)
+            return failed(**fields)
     except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError):
         raise ValueError(f"{where} holds no failure that WriteFailuresToJson wrote") from None
     raise ValueError(f"{where} has format {version}, this version reads {FORMAT}; update weaviate-io")
@@ -171,8 +197,9 @@ def _encode(value: Any) -> Any:
         return float(value) if math.isfinite(value) else _typed("float", repr(float(value)))
     if isinstance(value, SourceRow):
         return _typed("text_row" if value.text else "row", _encode(value.row), position=value.position)
-    if isinstance(value, WeaviateObject):
-        return _typed("object", {name: _encode(item) for name, item in value._asdict().items()})
+    for kind, made in _EXPLICIT.items():
+        if isinstance(value, made):
+            return _typed(kind, {name: _encode(item) for name, item in value._asdict().items()})
     if isinstance(value, Mapping):
         return _encode_mapping(value)
     for kind, classes, encode, _ in _TYPES:
@@ -228,8 +255,8 @@ def _decode(value: Any) -> Any:
         return {_hashable(_decode(key)): _decode(item) for key, item in content}
     if kind in ("row", "text_row"):
         return SourceRow(_decode(content), value["position"], kind == "text_row")
-    if kind == "object":
-        return WeaviateObject(**{name: _decode(item) for name, item in content.items()})
+    if kind in _EXPLICIT:
+        return _EXPLICIT[kind](**{name: _decode(item) for name, item in content.items()})
     if kind == "array":
         data = np.frombuffer(_text_to_bytes(content), dtype=np.dtype(value["dtype"]))
         return data.reshape(value["shape"])[()]

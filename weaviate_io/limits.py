@@ -16,13 +16,14 @@ from typing import NamedTuple, Optional
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
-from weaviate_io.objects import FailedObject
+from weaviate_io.objects import Failed, FailedObject
 
 _LOGGER = logging.getLogger(__name__)
 
 RATE_FROM = 1000
 """Objects after which a share of failures says something."""
 
+_ONE = {"objects": "an object", "references": "a reference"}
 _FIRST = 10  # failures that each process logs, and that the error shows
 
 
@@ -44,7 +45,7 @@ class Limit(NamedTuple):
     def __str__(self) -> str:
         return " and ".join(f"{name}={value:g}" for name, value in self._asdict().items() if value is not None)
 
-    def exceeded(self, failed: int, objects: int) -> str:
+    def exceeded(self, failed: int, objects: int, things: str = "objects") -> str:
         """What is exceeded, in words; nothing where nothing is.
 
         >>> Limit(max_error_rate=0.01).exceeded(11, 1000)
@@ -52,15 +53,12 @@ class Limit(NamedTuple):
         """
         if self.max_errors is not None and failed > self.max_errors:
             allowed = f"max_errors={self.max_errors}" if self.max_errors else "none"
-            return f"{_objects(failed)} failed, {allowed} is allowed"
+            counted = _ONE[things] if failed == 1 else f"{failed:,} {things}"
+            return f"{counted} failed, {allowed} is allowed"
         rate = self.max_error_rate
         if rate is not None and objects >= RATE_FROM and failed > rate * objects:
-            return f"{failed:,} of {objects:,} objects failed, max_error_rate={rate:g} is allowed"
+            return f"{failed:,} of {objects:,} {things} failed, max_error_rate={rate:g} is allowed"
         return ""
-
-
-def _objects(count: int) -> str:
-    return "an object" if count == 1 else f"{count:,} objects"
 
 
 @dataclass
@@ -72,10 +70,10 @@ class _Count:
     failed: int = 0
     first: list[str] = field(default_factory=list)
 
-    def check(self, limit: Limit) -> None:
+    def check(self, limit: Limit, things: str) -> None:
         # A failure of the encoder is known at once, a written object only when its request was answered: until
         # then it is counted as taken. A process that sends what others took in knows the second number only.
-        exceeded = limit.exceeded(self.failed, max(self.taken, self.written + self.failed))
+        exceeded = limit.exceeded(self.failed, max(self.taken, self.written + self.failed), things)
         if exceeded:
             raise TooManyErrors(_message(exceeded, self.first))
 
@@ -90,10 +88,12 @@ class FailureLimit:
     Args:
       write: names the write, the same on every worker; its instances in one process share a count.
       limit: what is allowed; each count above it raises :class:`TooManyErrors`.
+      things: what is written, ``"objects"`` or ``"references"``.
     """
 
-    def __init__(self, write: str, limit: Limit) -> None:
+    def __init__(self, write: str, limit: Limit, things: str = "objects") -> None:
         self._write = write
+        self._things = things
         self._limit = limit
         self._counts_all = limit.max_error_rate is not None
 
@@ -109,9 +109,9 @@ class FailureLimit:
             with _lock:
                 count = _counts[self._write]
                 count.written += objects
-                count.check(self._limit)
+                count.check(self._limit, self._things)
 
-    def failed(self, failure: FailedObject) -> None:
+    def failed(self, failure: Failed) -> None:
         """An object failed."""
         with _lock:
             count = _counts[self._write]
@@ -120,7 +120,7 @@ class FailureLimit:
                 count.first.append(describe(failure))
                 # Errors quote values, which do not belong into a log; the dead letter has them.
                 _LOGGER.warning("not written: %s: %s", _place(failure), failure.reason)
-            count.check(self._limit)
+            count.check(self._limit, self._things)
 
 
 class CheckTotal(beam.PTransform):
@@ -129,9 +129,10 @@ class CheckTotal(beam.PTransform):
     Takes the named tuple of PCollections that a write gives.
     """
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, things: str = "objects") -> None:
         super().__init__()
         self._limit = limit
+        self._things = things
 
     def expand(self, outputs: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection:
         written, failed = outputs
@@ -143,7 +144,7 @@ class CheckTotal(beam.PTransform):
             | "Together" >> beam.Flatten()
             | "Global" >> beam.WindowInto(GlobalWindows())
             | "Total" >> beam.CombineGlobally(_TotalFn()).without_defaults()
-            | "Compare" >> beam.Map(_compare, self._limit)
+            | "Compare" >> beam.Map(_compare, self._limit, self._things)
         )
 
 
@@ -178,8 +179,8 @@ class _TotalFn(beam.CombineFn):
         return total
 
 
-def _compare(total: _Total, limit: Limit) -> None:
-    exceeded = limit.exceeded(total.failed, total.objects)
+def _compare(total: _Total, limit: Limit, things: str) -> None:
+    exceeded = limit.exceeded(total.failed, total.objects, things)
     if exceeded:
         raise TooManyErrors(_message(exceeded, total.first))
 
@@ -189,13 +190,16 @@ def _message(exceeded: str, first: Sequence[str]) -> str:
     return f"{exceeded}; the first of them:{shown}"
 
 
-def describe(failure: FailedObject) -> str:
+def describe(failure: Failed) -> str:
     """A failure in one line, with its error but not the object."""
     error = " ".join(failure.error.split())
     return f"{_place(failure)}: {failure.reason}: {error:.300}"
 
 
-def _place(failure: FailedObject) -> str:
+def _place(failure: Failed) -> str:
     where = f" at {failure.position}" if failure.position else ""
     into = f" of {failure.collection}" if failure.collection else ""
-    return f"{failure.uuid or 'a row'}{into}{where}"
+    if isinstance(failure, FailedObject):
+        return f"{failure.uuid or 'a row'}{into}{where}"
+    reference = f"{failure.from_property} of {failure.from_uuid}" if failure.from_uuid else "a row"
+    return f"{reference}{into}{where}"

@@ -7,7 +7,7 @@ earlier write. Rows are read, never changed. What a value may be is not decided 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -17,7 +17,14 @@ import numpy as np
 
 from weaviate_io import wire
 from weaviate_io.errors import RowError
-from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, generate_uuid5
+from weaviate_io.objects import (
+    FailedObject,
+    FailedReference,
+    SourceRow,
+    WeaviateObject,
+    WeaviateReference,
+    generate_uuid5,
+)
 from weaviate_io.schema import DEFAULT_VECTOR, CollectionSchema, Property, collection_name, property_name
 
 Field = Union[str, Callable[[Any], Any]]
@@ -39,6 +46,8 @@ class Mapper:
       properties: the fields to write as properties: a list of names, a mapping of property to field, or a
         function of the row. ``None`` takes every field but the vectors; the id and tenant fields only where
         the schema has properties of their names.
+      references_field: a mapping of reference property to the field that gives the ids it points at, or a
+        function of the row that gives a mapping of property to ids. Ids are keys or UUIDs, as for ``id_field``.
 
     >>> schema = CollectionSchema.from_rest({"class": "Article", "properties": [
     ...     {"name": "title", "dataType": ["text"]}]})
@@ -54,18 +63,13 @@ class Mapper:
     tenant_field: Optional[Field] = None
     tenant: Optional[str] = None
     properties: Union[Sequence[str], Mapping[str, str], Callable[[Any], Any], None] = None
+    references_field: Union[Mapping[str, str], Callable[[Any], Any], None] = None
 
     def destination(self, row: Any) -> str:
         """The collection a row belongs to, or :class:`RowError`."""
-        given: Any = None
-        if isinstance(row, WeaviateObject):
-            given = row.collection
-        if given is None:
-            given = _call("collection", self.collection, row) if callable(self.collection) else self.collection
-        try:
-            return collection_name(given)
-        except ValueError as error:
-            raise RowError("invalid_collection", str(error)) from None
+        if isinstance(row, WeaviateObject) and row.collection is not None:
+            return destination(row.collection, row)
+        return destination(self.collection, row)
 
     def map(self, row: Any, schema: CollectionSchema, text: bool = False) -> WeaviateObject:
         """The object of a row, or :class:`RowError`. ``text`` reads text fields by the types of the schema."""
@@ -74,6 +78,11 @@ class Mapper:
                 raise RowError("invalid_row", f"properties are a mapping, not {type(row.properties).__name__}")
             tenant = self.tenant if row.tenant is None else row.tenant
             return row._replace(collection=schema.name, tenant=tenant)
+        for other in (WeaviateReference, FailedReference):
+            if isinstance(recognized(row, other), other):
+                raise RowError(
+                    "invalid_row", f"a {other.__name__} is no object; give it to WriteReferencesToWeaviate"
+                )
         fields = row if type(row) is dict else wire.as_fields(row)
         if fields is None:
             raise RowError(
@@ -86,7 +95,12 @@ class Mapper:
             properties = {name: _read(name, value, schema) for name, value in properties.items()}
             vector = _read_vectors(vector)
         return WeaviateObject(
-            properties, self._uuid(row, fields), vector, self._tenant(row, fields), schema.name
+            properties,
+            self._uuid(row, fields),
+            vector,
+            tenant_of(row, fields, self.tenant_field, self.tenant),
+            schema.name,
+            self._references(row, fields, text),
         )
 
     def _properties(self, row: Any, fields: Mapping[str, Any], schema: CollectionSchema) -> Mapping[str, Any]:
@@ -109,10 +123,11 @@ class Mapper:
         return found
 
     def _left_out(self, schema: CollectionSchema) -> list[str]:
-        """The fields that are no properties: the vectors, and id and tenant where the schema has no such ones."""
+        """The fields that are no properties: vectors, references, id and tenant where the schema has no such ones."""
         if self._last_left_out.get("schema") is not schema:
-            vectors = self.vector_field
-            names = list(vectors.values()) if isinstance(vectors, Mapping) else [vectors]
+            names: list[Any] = []
+            for given in (self.vector_field, self.references_field):
+                names += given.values() if isinstance(given, Mapping) else [given]
             ids = self.id_field
             for_ids = [ids] if isinstance(ids, str) or callable(ids) or ids is None else ids
             names += [name for name in (*for_ids, self.tenant_field) if not _declared(name, schema)]
@@ -129,41 +144,149 @@ class Mapper:
         wanted = self.id_field
         if wanted is None:
             return None
-        if isinstance(wanted, str) or callable(wanted):
-            key = self._value("id", "missing_id", wanted, row, fields)
-            if wire.is_null(key):
-                raise RowError("missing_id", f"{_label(wanted)} gave no id")
-            return wire.canonical_uuid(key) or generate_uuid5(_key_text(key))
-        keys = [(field, self._value("id", "missing_id", field, row, fields)) for field in wanted]
-        for field, key in keys:
-            if wire.is_null(key):
-                raise RowError("missing_id", f"{_label(field)} gave no part of the id")
-        return generate_uuid5(json.dumps([wire.canonical_uuid(key) or _key_text(key) for _, key in keys]))
+        return required_id("id", wanted, row, fields)
 
     def _vector(self, row: Any, fields: Mapping[str, Any]) -> Any:
         wanted = self.vector_field
         if wanted is None:
             return None
         if not isinstance(wanted, Mapping):
-            vector = self._value("vector", "missing_vector", wanted, row, fields)
+            vector = value_of("vector", "missing_vector", wanted, row, fields)
             return None if wire.is_null(vector) else vector
         if not any(field in fields for field in wanted.values()):
             raise RowError("missing_vector", f"the row has none of the fields of vector_field=; {_has(fields)}")
         vectors = {name: fields.get(field) for name, field in wanted.items()}
         return {name: vector for name, vector in vectors.items() if not wire.is_null(vector)} or None
 
-    def _tenant(self, row: Any, fields: Mapping[str, Any]) -> Optional[str]:
-        if self.tenant_field is None:
-            return self.tenant
-        tenant = self._value("tenant", "invalid_tenant", self.tenant_field, row, fields)
-        return self.tenant if wire.is_null(tenant) else tenant
+    def _references(self, row: Any, fields: Mapping[str, Any], text: bool) -> Optional[dict[str, Any]]:
+        wanted = self.references_field
+        if wanted is None:
+            return None
+        if callable(wanted):
+            given = _call("references_field", wanted, row)
+            references = {} if wire.is_null(given) else wire.as_fields(given)
+            if references is None:
+                raise RowError("invalid_row", "references_field= gave no mapping for this row")
+        elif any(field in fields for field in wanted.values()):
+            references = {name: fields.get(field) for name, field in wanted.items()}
+        else:
+            raise RowError(
+                "missing_reference", f"the row has none of the fields of references_field=; {_has(fields)}"
+            )
+        return {name: _pointed_at(value, text) for name, value in references.items()}
 
-    def _value(self, name: str, reason: str, field: Field, row: Any, fields: Mapping[str, Any]) -> Any:
-        if callable(field):
-            return _call(f"{name}_field", field, row)
-        if field in fields:  # asked first: to look it up would put it into a defaultdict
-            return fields[field]
-        raise RowError(reason, f"the row has no field {field!r} ({name}_field=); {_has(fields)}")
+
+def destination(collection: Field, row: Any) -> str:
+    """The collection that a name or a function of the row means, or :class:`RowError`."""
+    given = _call("collection", collection, row) if callable(collection) else collection
+    try:
+        return collection_name(given)
+    except ValueError as error:
+        raise RowError("invalid_collection", str(error)) from None
+
+
+def value_of(name: str, reason: str, field: Field, row: Any, fields: Mapping[str, Any]) -> Any:
+    """What a field or function gives for a row; :class:`RowError` with ``reason`` where it has no such field."""
+    if callable(field):
+        return _call(f"{name}_field", field, row)
+    if field in fields:  # asked first: to look it up would put it into a defaultdict
+        return fields[field]
+    raise RowError(reason, f"the row has no field {field!r} ({name}_field=); {_has(fields)}")
+
+
+def required_id(name: str, field: Union[Field, Sequence[str]], row: Any, fields: Mapping[str, Any]) -> str:
+    """The id that a field, several fields or a function give for a row, or :class:`RowError`."""
+    if isinstance(field, str) or callable(field):
+        key = _part_of_id(name, field, row, fields)
+        return id_of(key) or _refuse_id(key)
+    keys = [_part_of_id(name, part, row, fields) for part in field]
+    return generate_uuid5(
+        json.dumps([wire.canonical_uuid(key) or _key_text(key) or _refuse_id(key) for key in keys])
+    )
+
+
+def _part_of_id(name: str, field: Field, row: Any, fields: Mapping[str, Any]) -> Any:
+    key = value_of(name, "missing_id", field, row, fields)
+    if wire.is_null(key):
+        label = f"the function {name}_field=" if callable(field) else f"the field {field!r}"
+        raise RowError("missing_id", f"{label} gave no id")
+    return key
+
+
+def _refuse_id(key: Any) -> str:
+    raise RowError("invalid_uuid", f"{shown(key)} is no id: use a UUID, or text or an integer as a key")
+
+
+def id_of(key: Any) -> Optional[str]:
+    """The id that a key stands for: a UUID is one, of other text and integers it is made; None for the rest.
+
+    >>> id_of("abc") == generate_uuid5("abc"), id_of(1.5)
+    (True, None)
+    """
+    canonical = wire.canonical_uuid(key)
+    if canonical is not None:
+        return canonical
+    text = _key_text(key)
+    return None if text is None else generate_uuid5(text)
+
+
+def _key_text(key: Any) -> Optional[str]:
+    """The text of a key that an id is made of; None where it cannot be one."""
+    try:
+        # The text of a str Enum depends on the version of Python, what it holds does not.
+        if isinstance(key, str) and key:
+            text = str.__str__(key)
+            text.encode()
+            return text
+        if isinstance(key, (int, np.integer)) and not isinstance(key, (bool, np.timedelta64)):
+            return str(int(key))
+    except ValueError:  # lone surrogates, or an integer of more digits than Python prints
+        pass
+    return None
+
+
+def tenant_of(
+    row: Any, fields: Mapping[str, Any], field: Optional[Field], otherwise: Optional[str]
+) -> Optional[str]:
+    """The tenant that a field or function gives for a row; ``otherwise`` where it gives none."""
+    if field is None:
+        return otherwise
+    tenant = value_of("tenant", "invalid_tenant", field, row, fields)
+    return otherwise if wire.is_null(tenant) else tenant
+
+
+def targets_of(value: Any, text: bool = False) -> Iterator[tuple[Any, Any]]:
+    """The ids that a value points at, each with its collection where that is said; nulls point at nothing.
+
+    An id that a key cannot stand for is given as it is, for the encoder to refuse.
+
+    Args:
+      value: one id or a list of ids, or a mapping of collection to these.
+      text: whether the value came as text, in which a list or mapping is JSON.
+
+    >>> list(targets_of({"Author": ["3f2c0000-0000-4000-8000-000000000001", None], "Editor": None}))
+    [('Author', '3f2c0000-0000-4000-8000-000000000001')]
+    """
+    if text and isinstance(value, str) and value[:1] in ("[", "{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise RowError("invalid_reference", f"{value!r:.60} is no JSON list of ids") from None
+    by_collection = value.items() if isinstance(value, Mapping) else [(None, value)]
+    for collection, ids in by_collection:
+        if isinstance(ids, np.ndarray):
+            ids = np.atleast_1d(ids).tolist()
+        for key in ids if isinstance(ids, (list, tuple, set, frozenset)) else (ids,):
+            if not wire.is_null(key):
+                yield collection, id_of(key) or key
+
+
+def _pointed_at(value: Any, text: bool) -> Any:
+    """The value of a reference property as ``WeaviateObject.references`` has it."""
+    found: dict[Any, list[Any]] = {}
+    for collection, object_id in targets_of(value, text):
+        found.setdefault(collection, []).append(object_id)
+    return found.get(None) if set(found) <= {None} else found
 
 
 class Source(NamedTuple):
@@ -175,23 +298,32 @@ class Source(NamedTuple):
     collection: Optional[str] = None
 
 
-def unwrap(element: Any) -> Source:
+def unwrap(element: Any, failure: type[Any] = FailedObject) -> Source:
     """The row in an element.
 
-    A row from a file tells its position; a failure of an earlier write is the row or object it kept.
+    A row from a file tells its position; a failure of an earlier write of the same kind is what it kept.
     """
-    element = _recognized(_recognized(element, SourceRow), FailedObject)
+    element = recognized(recognized(element, SourceRow), failure)
     if type(element) is SourceRow:
         return Source(*element)
-    if type(element) is FailedObject:
-        kept = element.row if element.object is None else _recognized(element.object, WeaviateObject)
+    if type(element) is failure:
+        name, kind = _UNDERSTOOD[failure]
+        understood = getattr(element, name)
+        kept = element.row if understood is None else recognized(understood, kind)
         if type(kept) is SourceRow:
             return Source(*kept, element.collection)
         return Source(kept, element.position, False, element.collection)
     return Source(element)
 
 
-def _recognized(value: Any, kind: type[Any]) -> Any:
+_UNDERSTOOD: dict[type[Any], tuple[str, type[Any]]] = {
+    FailedObject: ("object", WeaviateObject),
+    FailedReference: ("reference", WeaviateReference),
+}
+"""The field of a failure with what its row was understood as."""
+
+
+def recognized(value: Any, kind: type[Any]) -> Any:
     """The value as the named tuple it is: out of another process, Beam makes one of its own with the same fields."""
     if isinstance(value, tuple) and getattr(value, "_fields", None) == kind._fields:
         return kind(*value)
@@ -205,30 +337,12 @@ def _call(name: str, function: Callable[[Any], Any], row: Any) -> Any:
         raise RowError("invalid_row", f"{name}= raised {type(error).__name__}: {error}") from error
 
 
-def _key_text(key: Any) -> str:
-    """The text of a key that an id is made of, or :class:`RowError`."""
-    try:
-        # The text of a str Enum depends on the version of Python, what it holds does not.
-        if isinstance(key, str) and key:
-            text = str.__str__(key)
-            text.encode()
-            return text
-        if isinstance(key, (int, np.integer)) and not isinstance(key, (bool, np.timedelta64)):
-            return str(int(key))
-    except ValueError:  # lone surrogates, or an integer of more digits than Python prints
-        pass
-    raise RowError("invalid_uuid", f"{_show(key)} is no id: use a UUID, or text or an integer as a key")
-
-
-def _label(field: Field) -> str:
-    return "the function id_field=" if callable(field) else f"the field {field!r}"
-
-
 def _has(fields: Mapping[str, Any]) -> str:
     return f"it has {', '.join(map(repr, fields)) or 'none'}"
 
 
-def _show(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as messages show it."""
     if isinstance(value, int) and value.bit_length() > 200:  # Python prints 4,300 digits at most
         return f"an integer of {value.bit_length()} bits"
     return f"{value!r:.80}"

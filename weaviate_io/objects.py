@@ -1,14 +1,14 @@
 """The data model: what goes into a write, what comes out of it, and the ids of objects.
 
-Nothing here knows a server, a schema or a pipeline. ``WrittenObject`` and ``FailedObject`` are registered
-with Beam as rows, so that they cross shuffles and runners in a compact, stable form.
+Nothing here knows a server, a schema or a pipeline. What comes out of a write is registered with Beam as rows,
+so that it crosses shuffles and runners in a compact, stable form.
 """
 
 from __future__ import annotations
 
 import uuid as _uuid
 from hashlib import sha1
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 from apache_beam import coders
 
@@ -83,8 +83,66 @@ class FailedObject(NamedTuple):
     position: Optional[str]
 
 
-coders.registry.register_row(WrittenObject)
-coders.registry.register_row(FailedObject)
+class WeaviateReference(NamedTuple):
+    """One cross-reference, said explicitly; also what ``WriteReferencesToWeaviate`` gives for a written one.
+
+    Args:
+      from_uuid: the id of the object that has the reference, as text or :class:`uuid.UUID`.
+      from_property: the reference property.
+      to_uuid: the id of the object that is pointed at.
+      to_collection: its collection; needed only where the property may point into several.
+      tenant: the tenant of the object that has the reference, for multi-tenant collections.
+      collection: the collection of the object that has the reference; overrides that of the write.
+
+    >>> WeaviateReference("3f2c…", "writesFor", "9b1e…").from_property
+    'writesFor'
+    """
+
+    from_uuid: Any
+    from_property: str
+    to_uuid: Any
+    to_collection: Optional[str] = None
+    tenant: Optional[str] = None
+    collection: Optional[str] = None
+
+
+class FailedReference(NamedTuple):
+    """A reference that was not written, and why. Feed it back into ``WriteReferencesToWeaviate`` to replay it.
+
+    Args:
+      reason: stable, machine-readable name of the cause, such as ``source_not_found``.
+      error: the words of the server or of the encoder.
+      attempts: how often the reference was sent; 0 when it never left the worker.
+      collection: the collection of the object that has the reference, where known.
+      tenant: its tenant, where known.
+      from_uuid: its id, where known.
+      from_property: the reference property, where known.
+      to_uuid: the id of the object that is pointed at, where known.
+      to_collection: its collection, where known.
+      reference: the reference, where the row could be understood.
+      row: the element as it came in, where it could not; exactly one of ``reference`` and ``row`` is set.
+      position: file and place in it, where known.
+    """
+
+    reason: str
+    error: str
+    attempts: int
+    collection: Optional[str]
+    tenant: Optional[str]
+    from_uuid: Optional[str]
+    from_property: Optional[str]
+    to_uuid: Optional[str]
+    to_collection: Optional[str]
+    reference: Optional[WeaviateReference]
+    row: Any
+    position: Optional[str]
+
+
+Failed = Union[FailedObject, FailedReference]
+"""Something that was not written."""
+
+for _row in (WrittenObject, FailedObject, WeaviateReference, FailedReference):
+    coders.registry.register_row(_row)
 
 
 def generate_uuid5(identifier: Any, namespace: Any = "") -> str:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Optional, Protocol
 
 from weaviate_io.client import Client
 from weaviate_io.encoding import vector_names, with_nudged_vectors, with_vectors
-from weaviate_io.outcome import Tally
+from weaviate_io.outcome import Outcome, Tally
 from weaviate_io.request import Entry, Request
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.verification import Search, by_ids, stored_ids, tenants_of, unindexed_ids
@@ -41,8 +41,8 @@ class Method(Protocol):
     def call(self, client: Client, payload: bytes, timeout: float) -> Any:
         """Start the call and return its future."""
 
-    def prepare(self, search: Search, request: Request) -> list[Entry]:
-        """Look at what a request is about to be sent for; gives the entries that need no sending."""
+    def prepare(self, search: Search, request: Request) -> list[Outcome]:
+        """Look at a request that is about to be sent; takes out what needs no sending, and gives its outcomes."""
 
     def doubt(self, request: Request) -> int:
         """Give the entries of a request, of which some may be stored, their next steps; says how many are repaired."""
@@ -75,7 +75,7 @@ class BatchObjects:
     def call(self, client: Client, payload: bytes, timeout: float) -> Any:
         return client.batch_objects(payload, timeout)
 
-    def prepare(self, search: Search, request: Request) -> list[Entry]:
+    def prepare(self, search: Search, request: Request) -> list[Outcome]:
         """Plan the repair of what is stored already without being indexed.
 
         Where there is such an object, all others of the request are repaired too: those that the index knows may

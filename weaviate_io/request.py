@@ -1,22 +1,50 @@
-"""A request on its way: which objects it holds, which steps each still has to go, and how long it may try."""
+"""A request on its way: which objects it holds, which steps each still has to go, and how long it may try.
+
+References travel as objects do; where it says object here, it may be a reference.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Protocol
 
-from weaviate_io.encoding import EncodedObject
 from weaviate_io.schema import CollectionSchema
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between tries
 
 
+class Encoded(Protocol):
+    """What a request is made of: bytes of the wire, and what their outcome is reported by."""
+
+    @property
+    def payload(self) -> bytes: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes in a request, framing included."""
+
+    @property
+    def uuid(self) -> str:
+        """The object that is written, or that has the reference."""
+
+    @property
+    def tenant(self) -> Optional[str]: ...
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether it brings vectors of its own."""
+
+    @property
+    def key(self) -> Hashable:
+        """What two of the same collection have in common where only the last one needs to be sent."""
+
+
 class Item(NamedTuple):
     """An encoded object, and whatever its owner wants back with the outcome."""
 
-    encoded: EncodedObject
+    encoded: Encoded
     owner: Any = None
 
 
@@ -25,7 +53,7 @@ class Entry:
     """One object of a request.
 
     Args:
-      items: what it stands for: objects with one id, of which the last one's content is sent.
+      items: what it stands for: objects with one key, of which the last one's content is sent.
       steps: payloads that are still to be acknowledged, in this order. A plain write has one; a repair has two.
       attempts: how often the object was sent.
       unclear: how often the server gave an error of unknown nature for it.
@@ -72,6 +100,7 @@ class Request:
       throttled: seconds that it waited for rate limits.
       not_before: ``time.monotonic()`` of the next try.
       unexplained: how often it failed as a whole without naming an object.
+      in_doubt: whether some of it may be stored already.
       sent_at: ``time.monotonic()`` of the last try.
     """
 
@@ -83,6 +112,7 @@ class Request:
     throttled: float = 0.0
     not_before: float = 0.0
     unexplained: int = 0
+    in_doubt: bool = False
     sent_at: float = 0.0
 
     @property
@@ -96,13 +126,12 @@ class Request:
 
 
 def merge(items: Iterable[Item]) -> list[Entry]:
-    """Entries for the items, one per id and tenant; of equals the server would keep the last one too."""
-    entries: dict[tuple[Optional[str], str], Entry] = {}
+    """Entries for the items, one per key; of equals the server would keep the last one too."""
+    entries: dict[Hashable, Entry] = {}
     for item in items:
-        key = (item.encoded.tenant, item.encoded.uuid)
-        entry = entries.get(key)
+        entry = entries.get(item.encoded.key)
         if entry is None:
-            entries[key] = Entry([item], [item.encoded.payload])
+            entries[item.encoded.key] = Entry([item], [item.encoded.payload])
         else:
             entry.items.append(item)
             entry.steps = [item.encoded.payload]

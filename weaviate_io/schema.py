@@ -47,19 +47,24 @@ def has_tenants(description: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Property:
-    """One property: its name, data type, nested properties, and the collections a reference may point at."""
+    """One property: its name, data type, nested properties, and the collections a reference may point at.
+
+    ``unique_references`` says that the server adds no reference a second time (``disableDuplicatedReferences``).
+    """
 
     name: str
     data_type: str
     nested: Mapping[str, Property] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
+    unique_references: bool = False
 
     @classmethod
     def from_rest(cls, description: Mapping[str, Any]) -> Property:
         types = tuple(description["dataType"])
         nested = {p["name"]: cls.from_rest(p) for p in description.get("nestedProperties") or ()}
         if types[0][:1].isupper():
-            return cls(description["name"], "reference", targets=types)
+            unique = bool(description.get("disableDuplicatedReferences"))
+            return cls(description["name"], "reference", targets=types, unique_references=unique)
         return cls(description["name"], types[0], nested)
 
 

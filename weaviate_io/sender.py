@@ -168,13 +168,9 @@ class Sender:
                 self._waiting.append(request)
 
     def _start(self, request: Request) -> None:
-        settled = self._method.prepare(lambda search: self._search(search, request), request)
-        if settled:
-            self._finish(request, settled)
-            done = {id(entry) for entry in settled}
-            request.entries = [entry for entry in request.entries if id(entry) not in done]
-            if not request.entries:
-                return
+        self._outcomes += self._method.prepare(lambda search: self._search(search, request), request)
+        if not request.entries:
+            return
         payload = join_request((entry.steps[0] for entry in request.entries), self._consistency_level)
         for entry in request.entries:
             entry.attempts += 1
@@ -314,8 +310,8 @@ class Sender:
             if for_good or time.monotonic() + pause > request.give_up_at:
                 raise SearchRefused(
                     verdict.reason,
-                    f"reading back from {request.schema.name} failed: {text}; "
-                    "a write with verify='off' reads only what it has to repair",
+                    f"reading from {request.schema.name} failed: {text}; "
+                    "verify='off' and check_targets=False read only what has to be repaired",
                 )
             self.tally.throttled_seconds += pause
             time.sleep(pause)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, ClassVar, Generic, NamedTuple, Optional, Protocol, TypeVar, Union
 
 import apache_beam as beam
 import pyarrow as pa
@@ -19,15 +20,16 @@ from weaviate_io.accounting import Accounts
 from weaviate_io.batching import Batched, BundleBuffer
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition, SchemaSource
-from weaviate_io.encoding import EncodedObject, ObjectEncoder, decode_object, encoded_object
+from weaviate_io.dead_letter import failed_object, failed_row
+from weaviate_io.encoding import ObjectEncoder, decode_object, encoded_object
 from weaviate_io.errors import RowError, WeaviateError
 from weaviate_io.indexing import is_synchronous
 from weaviate_io.limits import FailureLimit, Limit
 from weaviate_io.mapping import Mapper, Source, unwrap
-from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, WrittenObject
+from weaviate_io.objects import Failed, FailedObject, WeaviateObject, WrittenObject
 from weaviate_io.outcome import Failure, Outcome, Tally
 from weaviate_io.repair import BatchObjects
-from weaviate_io.request import Item
+from weaviate_io.request import Encoded, Item
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.tenants import AllowedTenants, Tenants
@@ -36,46 +38,161 @@ FAILED = "failed"
 """Tag of the dead letter."""
 
 
-_ANY = beam.coders.FastPrimitivesCoder()
-"""What Beam encodes the fields ``object`` and ``row`` of a failure with."""
+_Encoder = TypeVar("_Encoder")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Everything a worker needs to know about a write; travels with its DoFns."""
+class Translated(NamedTuple):
+    """One object or reference ready to be sent, and what its dead letter would show."""
+
+    schema: CollectionSchema
+    encoded: Encoded
+    given: Any
+    position: Optional[str]
+
+
+class Origin(NamedTuple):
+    """Where an object came from, for its outcome: window and timestamp, position, and the object itself.
+
+    Of an object that crossed a shuffle only the bytes are left; ``schema`` says how to read them.
+    """
+
+    value: WindowedValue
+    position: Optional[str]
+    given: Any = None
+    schema: Optional[CollectionSchema] = None
+
+
+class Translates(Protocol):
+    """Makes elements into what is sent."""
+
+    def translate(self, element: Any) -> Iterator[Union[Translated, Failed]]:
+        """What an element holds, ready to be sent. Failures take their place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind(ABC):
+    """What the steps of a write know of it; travels with their DoFns. Each kind of things to write has its own.
+
+    ``counters`` is what the names of its metrics begin with, ``things`` what its messages call what it writes.
+    """
+
+    counters: ClassVar[str] = ""
+    things: ClassVar[str] = "objects"
 
     name: str
     connection: WeaviateConnection
+    consistency_level: Optional[str] = None
+    batch_size: Optional[int] = None
+    limit: Limit = Limit()  # noqa: RUF009  (immutable)
+    auto_schema: bool = False
+    dry_run: bool = False
+
+    @abstractmethod
+    def open_translator(self, opened: client.Client) -> Translates:
+        """What makes elements into what is sent."""
+
+    @abstractmethod
+    def open_sender(self, opened: client.Client) -> Sender:
+        """What sends it; one for each bundle."""
+
+    def open_tenants(self, opened: client.Client) -> Optional[Tenants]:
+        """What makes the tenants of a batch ready for it."""
+        return None
+
+    @abstractmethod
+    def encoded(self, payload: bytes) -> Encoded:
+        """What was encoded, from its bytes."""
+
+    @abstractmethod
+    def done(self, collection: str, encoded: Encoded) -> Any:
+        """The output for what was written."""
+
+    @abstractmethod
+    def dead(self, failure: Failure, item: Item) -> Failed:
+        """The output for what the server refused; the owner of the item is an :class:`Origin`."""
+
+    @property
+    def level(self) -> Optional[int]:
+        """The consistency level as its number."""
+        return proto.CONSISTENCY_LEVELS[self.consistency_level] if self.consistency_level else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Kind):
+    """A write of objects."""
+
     mapper: Mapper
     schema: SchemaSource
     create_disposition: CreateDisposition
-    auto_schema: bool
     unknown_properties: str
     dimensions: Union[int, Mapping[str, int], None]
     timezone: Optional[tzinfo]
-    consistency_level: Optional[str]
-    batch_size: Optional[int]
-    limit: Limit
-    dry_run: bool
     create_tenants: bool = False
     activate_tenants: bool = False
     allowed_tenants: Optional[AllowedTenants] = None
     verify: str = "existing"
 
+    def open_translator(self, opened: client.Client) -> Translator:
+        return Translator(self, opened)
+
     def open_sender(self, opened: client.Client) -> Sender:
-        level = proto.CONSISTENCY_LEVELS[self.consistency_level] if self.consistency_level else None
         tally = Tally()
         method = BatchObjects(self.verify, tally, lambda collection: is_synchronous(opened, collection))
-        return Sender(opened, method, consistency_level=level, batch_size=self.batch_size, tally=tally)
+        return Sender(opened, method, consistency_level=self.level, batch_size=self.batch_size, tally=tally)
+
+    def open_tenants(self, opened: client.Client) -> Tenants:
+        return Tenants(opened, self.name, self.create_tenants, self.activate_tenants)
+
+    def encoded(self, payload: bytes) -> Encoded:
+        return encoded_object(payload)
+
+    def done(self, collection: str, encoded: Encoded) -> WrittenObject:
+        return WrittenObject(collection, encoded.uuid, encoded.tenant)
+
+    def dead(self, failure: Failure, item: Item) -> FailedObject:
+        origin: Origin = item.owner
+        given = origin.given
+        if given is None:
+            given = decode_object(item.encoded.payload, origin.schema)
+        return failed_object(failure, item.encoded, given, origin.position)
 
 
-class Translated(NamedTuple):
-    """One object ready to be sent, and what its dead letter would show."""
+def sources(element: Any, failure: type[Any] = FailedObject) -> Iterator[Source]:
+    """The rows of an element: one, or as many as a table has."""
+    source = unwrap(element, failure)
+    if not isinstance(source.row, (pa.Table, pa.RecordBatch)):
+        yield source
+        return
+    for number, row in enumerate(arrow.rows(source.row)):
+        yield source._replace(row=row, position=f"{source.position or 'table'}: row {number}")
 
-    schema: CollectionSchema
-    encoded: EncodedObject
-    given: WeaviateObject
-    position: Optional[str]
+
+class Encoders(Generic[_Encoder]):
+    """The encoders of a write by collection, each for the schema as it was last read."""
+
+    def __init__(self, catalog: Catalog, new: Callable[[CollectionSchema], _Encoder]) -> None:
+        self._catalog = catalog
+        self._new = new
+        self._known: dict[str, tuple[CollectionSchema, _Encoder]] = {}
+
+    def get(self, name: str, refresh: bool = False) -> tuple[CollectionSchema, _Encoder]:
+        known = self._known.get(name)
+        if known is None or refresh:
+            schema = self._catalog.get(name, refresh)
+            if known is None or schema != known[0]:
+                known = self._known[name] = (schema, self._new(schema))
+        return known
+
+    def changed(
+        self, name: str, schema: CollectionSchema, error: RowError
+    ) -> tuple[CollectionSchema, _Encoder]:
+        """The encoder for the schema as it is now, where that may cure the error; else the error itself."""
+        if error.reason not in ("unknown_property", "unknown_vector"):
+            raise error
+        changed = self.get(name, refresh=True)
+        if changed[0] == schema:
+            raise error
+        return changed
 
 
 class Translator:
@@ -85,33 +202,26 @@ class Translator:
         self._settings = settings
         self._mapper = settings.mapper
         self._client = opened
-        self._catalog = Catalog(
+        catalog = Catalog(
             opened, settings.schema, settings.create_disposition, settings.auto_schema, settings.dry_run
         )
-        self._encoders: dict[str, tuple[CollectionSchema, ObjectEncoder]] = {}
+        self._encoders = Encoders(catalog, self._new_encoder)
 
     def translate(self, element: Any) -> Iterator[Union[Translated, FailedObject]]:
         """The objects of an element: one, or as many as a table has rows. Failures take their place."""
-        source = unwrap(element)
-        if not isinstance(source.row, (pa.Table, pa.RecordBatch)):
-            yield self._translate(source)
-            return
-        for number, row in enumerate(arrow.rows(source.row)):
-            yield self._translate(
-                source._replace(row=row, position=f"{source.position or 'table'}: row {number}")
-            )
+        return map(self._translate, sources(element))
 
     def _translate(self, source: Source) -> Union[Translated, FailedObject]:
         row, position, text, name = source
         given: Optional[WeaviateObject] = None
         try:
             name = name or self._mapper.destination(row)
-            schema, encoder = self._encoder(name)
+            schema, encoder = self._encoders.get(name)
             given = self._mapper.map(row, schema, text)
             try:
                 encoded = encoder.encode(given)
             except RowError as error:
-                schema, encoder = self._changed_encoder(name, schema, error)
+                schema, encoder = self._encoders.changed(name, schema, error)
                 given = self._mapper.map(row, schema, text)
                 encoded = encoder.encode(given)
             if self._settings.allowed_tenants is not None:
@@ -122,25 +232,6 @@ class Translator:
             # Text is kept as it came: what it stands for is up to the schema at the time of the replay.
             return failed_row(error, source._replace(collection=name), None if text else given)
         return Translated(schema, encoded, given, position)
-
-    def _encoder(self, name: str, refresh: bool = False) -> tuple[CollectionSchema, ObjectEncoder]:
-        known = self._encoders.get(name)
-        if known is None or refresh:
-            schema = self._catalog.get(name, refresh)
-            if known is None or schema != known[0]:
-                known = self._encoders[name] = (schema, self._new_encoder(schema))
-        return known
-
-    def _changed_encoder(
-        self, name: str, schema: CollectionSchema, error: RowError
-    ) -> tuple[CollectionSchema, ObjectEncoder]:
-        """The encoder for the schema as it is now, where that may cure the error; else the error itself."""
-        if error.reason not in ("unknown_property", "unknown_vector"):
-            raise error
-        changed = self._encoder(name, refresh=True)
-        if changed[0] == schema:
-            raise error
-        return changed
 
     def _new_encoder(self, schema: CollectionSchema) -> ObjectEncoder:
         given = self._settings.dimensions
@@ -159,14 +250,14 @@ class Translator:
 class _Worker(beam.DoFn):
     """Opens the connection in setup and gives it back in teardown, as every DoFn of a write does."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Kind) -> None:
         self._settings = settings
         self._client: Optional[client.Client] = None
 
     def setup(self) -> None:
         self._client = client.acquire(self._settings.connection)
-        self._accounts = Accounts()
-        self._limit = FailureLimit(self._settings.name, self._settings.limit)
+        self._accounts = Accounts(self._settings.counters)
+        self._limit = FailureLimit(self._settings.name, self._settings.limit, self._settings.things)
 
     def teardown(self) -> None:
         if self._client is not None:
@@ -177,7 +268,7 @@ class _Worker(beam.DoFn):
         self._accounts.written(count)
         self._limit.written(count)
 
-    def _fail(self, failure: FailedObject) -> FailedObject:
+    def _fail(self, failure: Failed) -> Failed:
         self._accounts.failed(failure)
         self._limit.failed(failure)
         return failure
@@ -189,28 +280,16 @@ class _Translating(_Worker):
     def setup(self) -> None:
         super().setup()
         assert self._client is not None
-        self._translator = Translator(self._settings, self._client)
+        self._translator = self._settings.open_translator(self._client)
 
     def _translated(self, element: Any) -> Iterator[Union[Translated, TaggedOutput]]:
-        """The objects of an element, and the outputs for those that failed."""
+        """What an element holds, and the outputs for what of it failed."""
         for translated in self._translator.translate(element):
             self._limit.taken(1)
-            if isinstance(translated, FailedObject):
-                yield TaggedOutput(FAILED, self._fail(translated))
-            else:
+            if isinstance(translated, Translated):
                 yield translated
-
-
-class _Origin(NamedTuple):
-    """Where an object came from, for its outcome: window and timestamp, position, and the object itself.
-
-    Of an object that crossed a shuffle only the bytes are left; ``schema`` says how to read them.
-    """
-
-    value: WindowedValue
-    position: Optional[str]
-    given: Optional[WeaviateObject] = None
-    schema: Optional[CollectionSchema] = None
+            else:
+                yield TaggedOutput(FAILED, self._fail(translated))
 
 
 class _Sending(_Worker):
@@ -219,8 +298,7 @@ class _Sending(_Worker):
     def setup(self) -> None:
         super().setup()
         assert self._client is not None
-        settings = self._settings
-        self._tenants = Tenants(self._client, settings.name, settings.create_tenants, settings.activate_tenants)
+        self._tenants = self._settings.open_tenants(self._client)
 
     def start_bundle(self) -> None:
         assert self._client is not None
@@ -228,29 +306,24 @@ class _Sending(_Worker):
         self._accounts.start_bundle()
 
     def _submit(self, schema: CollectionSchema, items: list[Item]) -> list[Outcome]:
-        self._tenants.prepare(schema, (item.encoded.tenant for item in items))
+        if self._tenants is not None:
+            self._tenants.prepare(schema, (item.encoded.tenant for item in items))
         return self._sender.submit(schema, items)
 
     def _outputs(self, outcomes: Iterable[Outcome]) -> Iterator[Union[WindowedValue, TaggedOutput]]:
         written = 0
         for collection, item, failure in outcomes:
-            origin: _Origin = item.owner
+            origin: Origin = item.owner
             if failure is None:
                 written += 1
-                done = WrittenObject(collection, item.encoded.uuid, item.encoded.tenant)
-                yield _with_value(origin.value, done)
-            else:
+                yield _with_value(origin.value, self._settings.done(collection, item.encoded))
+                continue
+            if self._tenants is not None:
                 failure = self._tenants.judge(collection, item.encoded.tenant, failure)
-                yield TaggedOutput(FAILED, _with_value(origin.value, self._fail(self._dead(item, failure))))
+            dead = self._fail(self._settings.dead(failure, item))
+            yield TaggedOutput(FAILED, _with_value(origin.value, dead))
         self._written(written)
         self._accounts.add(self._sender.tally)
-
-    @staticmethod
-    def _dead(item: Item, failure: Failure) -> FailedObject:
-        given = item.owner.given
-        if given is None:
-            given = decode_object(item.encoded.payload, item.owner.schema)
-        return failed_object(failure, item.encoded, given, item.owner.position)
 
 
 class WriteInBundleFn(_Sending, _Translating):
@@ -268,8 +341,8 @@ class WriteInBundleFn(_Sending, _Translating):
                 yield translated
                 continue
             schema, encoded, given, position = translated
-            self._accounts.seen(schema.name, encoded.tenant, encoded.uuid)
-            item = Item(encoded, _Origin(value, position, given))
+            self._accounts.seen(schema.name, encoded.key)
+            item = Item(encoded, Origin(value, position, given))
             for batch in self._buffer.add(schema, item):
                 yield from self._outputs(self._submit(*batch))
 
@@ -290,10 +363,9 @@ class DryRunFn(_Translating):
             if isinstance(translated, TaggedOutput):
                 yield translated
                 continue
-            encoded = translated.encoded
-            self._accounts.seen(translated.schema.name, encoded.tenant, encoded.uuid)
+            self._accounts.seen(translated.schema.name, translated.encoded.key)
             self._written(1)
-            yield WrittenObject(translated.schema.name, encoded.uuid, encoded.tenant)
+            yield self._settings.done(translated.schema.name, translated.encoded)
 
 
 class EncodeFn(_Translating):
@@ -325,10 +397,10 @@ class SendFn(_Sending):
         schema = self._catalog.get(key.key)
         items = []
         for payload, micros, position in batch:
-            encoded = encoded_object(payload)
-            self._accounts.seen(key.key, encoded.tenant, encoded.uuid)
+            encoded = self._settings.encoded(payload)
+            self._accounts.seen(key.key, encoded.key)
             value = WindowedValue(None, Timestamp(micros=micros), _GLOBAL)
-            items.append(Item(encoded, _Origin(value, position, schema=schema)))
+            items.append(Item(encoded, Origin(value, position, schema=schema)))
         yield from self._outputs(self._submit(schema, items))
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -351,73 +423,3 @@ _GLOBAL = _Windows((GlobalWindow(),))
 
 def _with_value(origin: WindowedValue, value: Any) -> WindowedValue:
     return WindowedValue(value, origin.timestamp, _Windows(origin.windows), origin.pane_info)
-
-
-def failed_row(error: RowError, source: Source, given: Optional[WeaviateObject]) -> FailedObject:
-    """The dead letter of a row that was never sent; the object, where the row could be understood."""
-    row = SourceRow(source.row, source.position or "", True) if source.text else source.row
-    return _portable(
-        FailedObject(
-            reason=error.reason,
-            error=_utf8(str(error)),
-            attempts=0,
-            collection=_text(source.collection),
-            tenant=_text(given.tenant) if given is not None else None,
-            uuid=_text(given.uuid) if given is not None else None,
-            object=given,
-            row=row if given is None else None,
-            position=_text(source.position),
-        )
-    )
-
-
-def failed_object(
-    failure: Failure, encoded: EncodedObject, given: WeaviateObject, position: Optional[str]
-) -> FailedObject:
-    """The dead letter of an object that the server refused."""
-    return _portable(
-        FailedObject(
-            reason=failure.reason,
-            error=_utf8(failure.error),
-            attempts=failure.attempts,
-            collection=given.collection,
-            tenant=encoded.tenant,
-            uuid=encoded.uuid,
-            object=given._replace(uuid=encoded.uuid, tenant=encoded.tenant),
-            row=None,
-            position=_text(position),
-        )
-    )
-
-
-def _portable(failure: FailedObject) -> FailedObject:
-    """The failure with an object or row that a coder takes; else the failure itself would fail its bundle."""
-    given, row = failure.object, failure.row
-    if given is not None:
-        given = given._replace(
-            uuid=_text(given.uuid), tenant=_text(given.tenant), collection=_text(given.collection)
-        )
-        if _is_codable(given):
-            return failure._replace(object=given)
-        row = given
-    # A text with half of a surrogate pair is refused as it is, and taken as part of a pickled value.
-    for form in (row, SourceRow(row, failure.position or "")):
-        if _is_codable(form):
-            return failure._replace(object=None, row=form)
-    return failure._replace(object=None, row=_utf8(repr(row)))
-
-
-def _is_codable(value: Any) -> bool:
-    try:
-        _ANY.encode(value)
-    except Exception:  # whatever the classes of the value raise
-        return False
-    return True
-
-
-def _text(value: Any) -> Optional[str]:
-    return None if value is None else _utf8(str(value))
-
-
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

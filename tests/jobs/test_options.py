@@ -36,6 +36,7 @@ WORDS = {
     "properties": ("title=Title",),
     "id_field": ("doi",),
     "vector_field": ("v",),
+    "references_field": ("writesFor=papers",),
     "dimensions": ("3",),
     "tenant_field": ("who",),
     "tenant": ("ann",),

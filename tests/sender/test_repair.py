@@ -196,7 +196,7 @@ def test_a_search_that_fails_is_tried_again(making: Made) -> None:
 def test_a_search_that_is_refused_for_good_fails_the_job_at_once(making: Made, code: Code) -> None:
     making.fake.script(faults.Disconnect(stored=True))
     making.errors += [SearchError(code, "no right to read")] * 2
-    with pytest.raises(WeaviateError, match=r"reading back from Article failed: .*no right to read"):
+    with pytest.raises(WeaviateError, match=r"reading from Article failed: .*no right to read"):
         making.write()
     assert len(making.errors) == 1
 

@@ -22,6 +22,21 @@ COLLECTIONS = [
     {"class": "One", "vectorConfig": {"a": {"vectorizer": {"none": {}}}}},
     {"class": "Multi", "multiTenancyConfig": {"enabled": True}},
     {"class": "Auto", "multiTenancyConfig": {"enabled": True, "autoTenantCreation": True}},
+    {
+        "class": "Linked",
+        "properties": [
+            {"name": "title", "dataType": ["text"]},
+            {"name": "to", "dataType": ["Plain"]},
+            {"name": "once", "dataType": ["Plain"], "disableDuplicatedReferences": True},
+            {"name": "toMany", "dataType": ["Plain", "Named"]},
+            {"name": "toMulti", "dataType": ["Multi"]},
+        ],
+    },
+    {
+        "class": "LinkedMulti",
+        "multiTenancyConfig": {"enabled": True},
+        "properties": [{"name": "to", "dataType": ["Plain"]}, {"name": "toMulti", "dataType": ["Multi"]}],
+    },
 ]
 
 
@@ -32,6 +47,26 @@ def an_object(number, collection="Plain", tenant="", values=(), named=(), **prop
     for name, floats in named:
         message.vectors.add(name=name, vector_bytes=struct.pack(f"<{len(floats)}f", *floats), type=1)
     message.properties.non_ref_properties.update(properties)
+    return message
+
+
+def a_reference(number, to, name="to", into=None, collection="Linked", tenant=""):
+    given = [one if isinstance(one, str) else an_object(one).uuid for one in (number, to)]
+    message = proto.BatchReference(
+        name=name, from_collection=collection, from_uuid=given[0], to_uuid=given[1], tenant=tenant
+    )
+    if into is not None:
+        message.to_collection = into
+    return message
+
+
+def linked(number):
+    """An object that is written with references of both forms."""
+    message = an_object(number, "Linked")
+    message.properties.single_target_ref_props.add(prop_name="to", uuids=[an_object(1).uuid])
+    message.properties.multi_target_ref_props.add(
+        prop_name="toMany", target_collection="Named", uuids=[an_object(1).uuid]
+    )
     return message
 
 
@@ -74,6 +109,54 @@ WRITES = {
     "bad tenant": [an_object(1, "Auto", "t3"), an_object(2, "Auto", "b d")],
     "duplicates": [an_object(18, title="first"), an_object(18, title="last")],
     "nothing": [],
+    "linked": [an_object(1, "Linked", title="x"), an_object(2, "Linked"), linked(3), linked(4)],
+    "linked of a tenant": [an_object(0, "LinkedMulti", "warm")],
+}
+
+REFERENCES = {
+    "good": [a_reference(1, 1), a_reference(1, 2, into="Plain"), a_reference(1, 99, into="Plain")],
+    "again": [a_reference(1, 1), a_reference(1, 1), a_reference(3, 1)],
+    "without duplicates": [
+        a_reference(2, 1, "once"),
+        a_reference(2, 1, "once", "Plain"),
+        a_reference(2, 2, "once"),
+    ],
+    "of many": [
+        a_reference(2, 1, "toMany", "Named"),
+        a_reference(2, 1, "toMany"),
+        a_reference(2, 1, "toMany", "Auto"),
+    ],
+    "names": [
+        a_reference(2, 1, "nope"),
+        a_reference(2, 1, ""),
+        a_reference(2, 1, "To"),
+        a_reference(2, 1, into="Nope"),
+        a_reference(2, 1, into="plain"),
+        a_reference(2, 1, collection="linked"),
+        a_reference(2, 1, collection="Nope"),
+        a_reference(2, 1, collection=""),
+    ],
+    "ids": [
+        a_reference("zz", 1),
+        a_reference("", 1),
+        a_reference(2, "zz"),
+        a_reference(2, "zz", into="Plain"),
+        a_reference(99, 1),
+        a_reference("00000000-0000-4000-8000-00000000000A", 1),
+    ],
+    "tenants": [
+        a_reference(2, 1, tenant="warm"),
+        a_reference(2, 0, "toMulti"),
+        *(
+            a_reference(0, 0, "toMulti", collection="LinkedMulti", tenant=t)
+            for t in ("warm", "cold", "none", "")
+        ),
+        a_reference(0, 99, "toMulti", collection="LinkedMulti", tenant="warm"),
+        a_reference(99, 0, "toMulti", collection="LinkedMulti", tenant="warm"),
+        a_reference(0, 1, collection="LinkedMulti", tenant="warm"),
+        a_reference(0, 99, collection="LinkedMulti", tenant="warm"),
+    ],
+    "nothing": [],
 }
 
 SEARCHES = {
@@ -96,6 +179,12 @@ REST = [
     ("POST", "/v1/schema/Multi/tenants", [{"name": "b d"}]),
     ("DELETE", "/v1/schema/Nope", None),
     ("DELETE", "/v1/objects/Plain/00000000-0000-4000-8000-000000000002", None),
+    *(
+        ("GET", f"/v1/objects/Linked/{an_object(n).uuid}?consistency_level=QUORUM", None)
+        for n in (1, 2, 3, 4, 99)
+    ),
+    *(("GET", f"/v1/objects/LinkedMulti/{an_object(0).uuid}?tenant={t}", None) for t in ("warm", "none")),
+    ("GET", f"/v1/objects/LinkedMulti/{an_object(0).uuid}", None),
     ("DELETE", "/v1/schema/One", None),
     ("GET", "/v1/schema/One", None),
 ]
@@ -122,14 +211,24 @@ def answers(server):
     for body in COLLECTIONS:
         response = rest("POST", "/v1/schema", body)
         assert response.status_code == 200, response.text
-    rest("POST", "/v1/schema/Multi/tenants", [{"name": "warm"}, {"name": "cold", "activityStatus": "INACTIVE"}])
+    for multi in ("Multi", "LinkedMulti"):
+        tenants = [{"name": "warm"}, {"name": "cold", "activityStatus": "INACTIVE"}]
+        rest("POST", f"/v1/schema/{multi}/tenants", tenants)
     with grpc.insecure_channel(server.grpc_url) as channel:
-        for name, messages in WRITES.items():
-            reply = call(proto.BATCH_OBJECTS, proto.BatchObjectsRequest(objects=messages))
+        written = [
+            (f"write {name}", proto.BATCH_OBJECTS, proto.BatchObjectsRequest(objects=messages))
+            for name, messages in WRITES.items()
+        ]
+        written += [
+            (f"refer {name}", proto.BATCH_REFERENCES, proto.BatchReferencesRequest(references=messages))
+            for name, messages in REFERENCES.items()
+        ]
+        for name, method, message in written:
+            reply = call(method, message)
             if isinstance(reply, bytes):
                 errors = proto.BatchObjectsReply.FromString(reply).errors
                 reply = sorted((error.index, error.error) for error in errors)
-            seen[f"write {name}"] = reply
+            seen[name] = reply
         for name, (collection, tenant, numbers) in SEARCHES.items():
             query = proto.SearchRequest(collection=collection, tenant=tenant, limit=100, uses_127_api=True)
             query.metadata.uuid = query.metadata.vector = True
@@ -147,8 +246,8 @@ def answers(server):
             seen[f"search {name}"] = reply
     for method, path, body in REST:
         response = rest(method, path, body)
-        texts = re.findall(r'"message":\s*(".*?[^\\]")', response.text)
-        seen[f"{method} {path} {body}"] = response.status_code, texts
+        texts = re.findall(r'"(?:message|beacon)":\s*(".*?[^\\]")', response.text)
+        seen[f"{method} {path} {body}"] = response.status_code, sorted(texts)
     return seen
 
 

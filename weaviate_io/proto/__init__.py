@@ -42,11 +42,14 @@ def _message(name: str) -> Any:
 BatchObject = _message("BatchObject")
 BatchObjectsRequest = _message("BatchObjectsRequest")
 BatchObjectsReply = _message("BatchObjectsReply")
+BatchReference = _message("BatchReference")
+BatchReferencesRequest = _message("BatchReferencesRequest")
 SearchRequest = _message("SearchRequest")
 SearchReply = _message("SearchReply")
 
 SERVICE = "/weaviate.v1.Weaviate"
 BATCH_OBJECTS = f"{SERVICE}/BatchObjects"
+BATCH_REFERENCES = f"{SERVICE}/BatchReferences"
 SEARCH = f"{SERVICE}/Search"
 
 CONSISTENCY_LEVELS = {

@@ -1,7 +1,7 @@
 """A fake Weaviate inside the test process: it stores, keeps a log, and fails on script.
 
-It speaks gRPC (BatchObjects, Search by ids, health) and the REST calls that a writer needs, both on loopback.
-It knows no distances: a vector search finds which objects of a filter are in the index.
+It speaks gRPC (BatchObjects, BatchReferences, Search by ids, health) and the REST calls that a writer needs, both on
+loopback. It knows no distances: a vector search finds which objects of a filter are in the index.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -18,8 +18,9 @@ import grpc
 from weaviate_io import proto
 from weaviate_io.testing import faults
 from weaviate_io.testing.fake_grpc import Call, Handlers, batch_reply
+from weaviate_io.testing.fake_references import add_references
 from weaviate_io.testing.fake_rest import NO_KEY, WRONG_KEY, RestServer
-from weaviate_io.testing.fake_store import FakeStore, Key, RequestRefused
+from weaviate_io.testing.fake_store import FakeStore, Key, RequestRefused, WriteOutcome
 from weaviate_io.testing.faults import Action
 
 _QUERY_MAXIMUM_RESULTS = 10_000
@@ -33,8 +34,8 @@ _OPTIONS = [
 class Request(NamedTuple):
     """One gRPC request that arrived.
 
-    ``uuids`` are those of its objects or of its filter, ``size`` is in bytes, ``start`` and ``end`` are
-    ``time.monotonic()`` seconds; ``end`` is ``None`` while it is being answered.
+    ``uuids`` are those of its objects, of the sources of its references, or of its filter, ``size`` is in bytes,
+    ``start`` and ``end`` are ``time.monotonic()`` seconds; ``end`` is ``None`` while it is being answered.
     """
 
     method: str
@@ -56,6 +57,7 @@ class FakeWeaviate:
     Attributes:
       url, grpc_url: where it listens, such as ``http://127.0.0.1:41001`` and ``127.0.0.1:41002``.
       objects: mapping of (collection, tenant or "", uuid) to the ``BatchObject`` message as it was sent.
+      references: mapping of such keys to a mapping of property to beacons, ``weaviate://localhost/Paper/<uuid>``.
       schemas: mapping of collection name to its REST JSON.
       tenants: mapping of collection name to a mapping of tenant name to ``HOT`` or ``COLD``.
       requests: every gRPC request so far, a list of :class:`Request`.
@@ -91,6 +93,11 @@ class FakeWeaviate:
     def objects(self) -> dict[Key, Any]:
         """What is stored: (collection, tenant or "", uuid) -> ``BatchObject``."""
         return self._store.objects
+
+    @property
+    def references(self) -> dict[Key, dict[str, list[str]]]:
+        """What objects point at: (collection, tenant or "", uuid) -> property -> beacons."""
+        return self._store.references
 
     @property
     def schemas(self) -> dict[str, dict[str, Any]]:
@@ -135,7 +142,12 @@ class FakeWeaviate:
         self._threads = ThreadPoolExecutor(64, thread_name_prefix="fake-weaviate-grpc")
         self._grpc = grpc.server(
             self._threads,
-            handlers=[Handlers({"BatchObjects": self._batch_objects, "Search": self._search}, self._logged)],
+            handlers=[
+                Handlers(
+                    {"BatchObjects": self._batch, "BatchReferences": self._batch, "Search": self._search},
+                    self._logged,
+                )
+            ],
             options=_OPTIONS,
         )
         self.grpc_url = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
@@ -167,16 +179,16 @@ class FakeWeaviate:
         return self._store.create_collection(description)
 
     def script(self, *actions: Action) -> None:
-        """Queue actions (see :mod:`weaviate_io.testing.faults`), one for each coming BatchObjects request."""
+        """Queue actions (see :mod:`weaviate_io.testing.faults`), one for each coming batch of objects or references."""
         with self._changed:
             self._script.extend(actions)
 
     def behave(self, choose: Callable[[Any, int], Action | None] | None) -> None:
-        """Ask a function for the action of every BatchObjects request that the script has none for.
+        """Ask a function for the action of every batch that the script has none for.
 
         Args:
-          choose: takes the ``BatchObjectsRequest`` and its number from 0, gives an action, or ``None`` for
-            :class:`~weaviate_io.testing.faults.Ok`. ``None`` in its place ends this.
+          choose: takes the ``BatchObjectsRequest`` or ``BatchReferencesRequest`` and its number from 0, gives an
+            action, or ``None`` for :class:`~weaviate_io.testing.faults.Ok`. ``None`` in its place ends this.
         """
         with self._changed:
             self._behaviour = choose
@@ -234,7 +246,7 @@ class FakeWeaviate:
                     self.requests[place] = self.requests[place]._replace(end=time.monotonic())
                 self._changed.notify_all()
 
-    def _batch_objects(self, call: Call) -> bytes:
+    def _batch(self, call: Call) -> bytes:
         with self._changed:
             number = self._batches
             self._batches += 1
@@ -245,37 +257,52 @@ class FakeWeaviate:
         return self._do(action or faults.Ok(), call)
 
     def _do(self, action: Action, call: Call) -> bytes:
-        store, objects = self._store, call.message.objects
+        batch = call.batch
         if isinstance(action, faults.Fail):
             call.abort(action.code, action.details, action.trailing_metadata)
         if isinstance(action, faults.StoreThenFail):
-            store.write(objects, indexed=action.indexed)
+            self._apply(call, indexed=action.indexed)
             call.abort(action.code, action.details)
         if isinstance(action, faults.Disconnect):
             if action.stored:
-                store.write(objects, indexed=action.indexed)
+                self._apply(call, indexed=action.indexed)
             call.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
         if isinstance(action, faults.Delay):
             if not self._wait(action.seconds, call, whole=action.late) and not action.late:
                 return b""
             return self._do(action.then, call)
         if isinstance(action, faults.StoreThenHang):
-            outcome = store.write(objects, indexed=False)
+            outcome = self._apply(call, indexed=False)
             if self._wait(action.seconds, call):
-                store.finish_index(outcome.unindexed)
+                self._store.finish_index(outcome.unindexed)
             return batch_reply(outcome.errors)
         if isinstance(action, faults.Malformed):
             if action.stored:
-                store.write(objects)
+                self._apply(call)
             return action.reply
         if isinstance(action, faults.ErrorsWhere):
-            found = ((index, action.error_of(message)) for index, message in enumerate(objects))
+            found = ((index, action.error_of(message)) for index, message in enumerate(batch))
             action = faults.Errors({index: text for index, text in found if text is not None})
         if isinstance(action, faults.Errors):
-            skip = range(len(objects)) if not action.others_stored else () if action.stored else action.errors
-            outcome = store.write(objects, skip=skip, without_index=action.errors)
+            skip = range(len(batch)) if not action.others_stored else () if action.stored else action.errors
+            outcome = self._apply(call, skip=skip, without_index=action.errors)
             return batch_reply(outcome.errors | dict(action.errors))
-        return batch_reply(store.write(objects, indexed=action.indexed).errors)
+        return batch_reply(self._apply(call, indexed=action.indexed).errors)
+
+    def _apply(
+        self,
+        call: Call,
+        *,
+        indexed: bool = True,
+        skip: Collection[int] = (),
+        without_index: Collection[int] = (),
+    ) -> WriteOutcome:
+        """Store what a request has."""
+        if call.method == "BatchObjects":
+            return self._store.write(call.batch, indexed=indexed, skip=skip, without_index=without_index)
+        if not call.batch:
+            raise RequestRefused("invalid params: length cannot be 0, need at least one reference for batching")
+        return WriteOutcome(add_references(self._store, call.batch, skip), {})
 
     def _wait(self, seconds: float, call: Call, whole: bool = False) -> bool:
         """Wait, to the end or until the client has gone; whether the client is still there."""

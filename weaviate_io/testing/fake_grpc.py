@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import grpc
@@ -12,6 +12,11 @@ from weaviate_io import proto
 
 _HEALTH = "/grpc.health.v1.Health/Check"
 _SERVING = b"\x08\x01"
+_MESSAGES = {
+    "BatchObjects": proto.BatchObjectsRequest,
+    "BatchReferences": proto.BatchReferencesRequest,
+    "Search": proto.SearchRequest,
+}
 
 
 def batch_reply(errors: Mapping[int, str]) -> bytes:
@@ -29,16 +34,22 @@ class Call:
         self.method = method
         self.size = len(data)
         self.context = context
-        kind = proto.BatchObjectsRequest if method == "BatchObjects" else proto.SearchRequest
         try:
-            self.message = kind.FromString(data)
+            self.message = _MESSAGES[method].FromString(data)
         except DecodeError as error:
             self.abort(grpc.StatusCode.INTERNAL, f"grpc: error unmarshalling request: {error}")
 
+    @property
+    def batch(self) -> Sequence[Any]:
+        """What it asks to be written: its objects or references."""
+        return self.message.objects if self.method == "BatchObjects" else self.message.references
+
     def uuids(self) -> list[str]:
-        """The ids of its objects or of its filter."""
+        """The ids of its objects, of the sources of its references, or of its filter."""
         if self.method == "BatchObjects":
             return [message.uuid for message in self.message.objects]
+        if self.method == "BatchReferences":
+            return [message.from_uuid for message in self.message.references]
         return list(self.message.filters.value_text_array.values)
 
     def abort(self, code: grpc.StatusCode, text: str, trailing: tuple[tuple[str, Any], ...] = ()) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The REST side of the fake server: metadata, readiness, collections, tenants and the deletion of objects."""
+"""The REST side of the fake server: metadata, readiness, collections, tenants, and objects read or deleted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
-from weaviate_io.testing.fake_store import FakeStore, RequestRefused, capitalized, with_defaults
+from weaviate_io.framing import values_of
+from weaviate_io.testing.fake_store import FakeStore, Key, RequestRefused, capitalized, with_defaults
 
 NO_KEY = "anonymous access not enabled. Please authenticate through one of the available methods: [API-keys]"
 WRONG_KEY = "unauthorized: invalid api key"
@@ -91,9 +93,27 @@ class _Routes:
     def put_tenants(self, body: Any, name: str) -> Answer:
         return self.post_tenants(body, name, existing=True)
 
-    def delete_object(self, _: Any, name: str, uuid: str, tenant: str | None = None) -> Answer:
-        self.store.delete_object((capitalized(name), tenant or "", uuid.lower()))
+    def get_object(self, _: Any, name: str, uuid: str, query: str | None) -> Answer:
+        key = _key(name, uuid, query)
+        try:
+            self.store.check_tenant(key[0], key[1])
+        except ValueError as error:
+            return _refused(f"repo: object by id: search index {name.lower()}: determine shard: {error}")
+        found = self.store.objects.get(key)
+        if found is None:
+            return Answer(404)
+        properties = dict(values_of(found.properties.non_ref_properties))
+        for property_name, beacons in self.store.references[key].items():
+            properties[property_name] = [{"beacon": beacon} for beacon in beacons]
+        return Answer(200, {"class": key[0], "id": key[2], "properties": properties})
+
+    def delete_object(self, _: Any, name: str, uuid: str, query: str | None) -> Answer:
+        self.store.delete_object(_key(name, uuid, query))
         return Answer(204)
+
+
+def _key(name: str, uuid: str, query: str | None) -> Key:
+    return capitalized(name), parse_qs(query or "").get("tenant", [""])[0], uuid.lower()
 
 
 _PATHS = {
@@ -101,7 +121,7 @@ _PATHS = {
     r"/v1/schema": "schema",
     r"/v1/schema/(?P<name>\w+)": "collection",
     r"/v1/schema/(?P<name>\w+)/tenants": "tenants",
-    r"/v1/objects/(?P<name>\w+)/(?P<uuid>[-0-9a-fA-F]+)(\?tenant=(?P<tenant>[-\w]+))?": "object",
+    r"/v1/objects/(?P<name>\w+)/(?P<uuid>[-0-9a-fA-F]+)(\?(?P<query>.*))?": "object",
 }
 
 

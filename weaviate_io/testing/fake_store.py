@@ -1,7 +1,7 @@
 """What the fake server holds: collections, tenants, objects, and which objects its vector index misses.
 
-It knows no protocol (``fake_grpc.py``, ``fake_rest.py``). Not simulated: automatic schemas, references to
-missing objects, the values of types other than text and scalar numbers, replication.
+It knows no protocol (``fake_grpc.py``, ``fake_rest.py``). Not simulated: automatic schemas, objects written with
+references to missing ones, the values of types other than text and scalar numbers, replication.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from weaviate_io.testing.fake_references import inline_references
 from weaviate_io.testing.fake_rules import (
     canonical_uuid,
     capitalized,
@@ -45,6 +46,7 @@ class FakeStore:
         self.schemas: dict[str, dict[str, Any]] = {}
         self.tenants: dict[str, dict[str, str]] = {}
         self.objects: dict[Key, Any] = {}
+        self.references: dict[Key, dict[str, list[str]]] = {}
         self.unindexed: set[Key] = set()
         self.deleted: list[Key] = []
         self._lengths: dict[tuple[str, str, str], int] = {}
@@ -56,6 +58,7 @@ class FakeStore:
                 self.schemas,
                 self.tenants,
                 self.objects,
+                self.references,
                 self.unindexed,
                 self.deleted,
                 self._lengths,
@@ -115,6 +118,7 @@ class FakeStore:
         """Delete an object; a missing one is no error."""
         with self.lock:
             if self.objects.pop(key, None) is not None:
+                self.references.pop(key, None)
                 self.unindexed.discard(key)
                 self.deleted.append(key)
 
@@ -164,6 +168,10 @@ class FakeStore:
         """Put objects into the index after all, if nobody wrote them again in the meantime."""
         with self.lock:
             self.unindexed -= {key for key, message in unindexed.items() if self.objects.get(key) is message}
+
+    def has_tenants(self, collection: str) -> bool:
+        """Whether the collection has tenants."""
+        return bool(self._multi_tenancy(collection).get("enabled"))
 
     def _multi_tenancy(self, collection: str) -> Mapping[str, Any]:
         return self.schemas.get(collection, {}).get("multiTenancyConfig") or {}
@@ -253,6 +261,7 @@ class FakeStore:
         schema = self.schemas[key[0]]
         vectors, old, error = vectors_of(message, schema), self.objects.get(key), None
         self.objects[key] = message
+        self.references[key] = inline_references(message, schema)
         for name, (kind, data) in vectors.items():
             length = vector_length(kind, data)
             known = self._lengths.setdefault((key[0], key[1], name), length)

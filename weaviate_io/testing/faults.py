@@ -1,4 +1,4 @@
-"""What a :class:`~weaviate_io.testing.FakeWeaviate` is told to do with a BatchObjects request.
+"""What a :class:`~weaviate_io.testing.FakeWeaviate` is told to do with a batch of objects or references.
 
 Each action is plain data. ``FakeWeaviate.script(...)`` takes one for each coming request, and
 ``FakeWeaviate.behave(...)`` a function that chooses one.
@@ -106,7 +106,7 @@ class ErrorsWhere:
     """Answer with errors for the objects that a function finds; the others are stored.
 
     Args:
-      error_of: takes a ``BatchObject`` message, gives the server's words or ``None``.
+      error_of: takes a ``BatchObject`` or ``BatchReference`` message, gives the server's words or ``None``.
 
     >>> ErrorsWhere(lambda o: "no such prop" if o.tenant else None).error_of.__name__
     '<lambda>'
