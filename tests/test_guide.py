@@ -14,6 +14,7 @@ import pytest
 import requests
 import weaviate
 import weaviate.util
+from weaviate.classes.query import QueryReference
 
 from tests.conftest import connected
 from weaviate_io import generate_uuid5
@@ -98,6 +99,7 @@ def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
         used.append(server)
         code = re.sub(r"\bMy(?=[A-Z])", prefix, PROGRAMS[heading][number])
         code = code.replace('grpc_url="localhost:50051", ', "")
+        code = code.replace('url = "http://localhost:8080"', f'url = "{server.url}"')
         code = code.replace('"http://localhost:8080"', f'"{server.url}", grpc_url="{server.grpc_url}"')
         capfd.readouterr()
         exec(compile(code, f"guide: {heading} {number + 1}", "exec"), {"__name__": "__main__"})
@@ -183,6 +185,33 @@ def test_named_vectors(run: Run) -> None:
         assert vectors["tokens"] == [[0.5] * 4] * (number + 1)
 
 
+def pointed_at(ran: Ran, collection: str, name: str, reference: str) -> list[str]:
+    found = ran.collection(collection).query.fetch_object_by_id(
+        generate_uuid5(name), return_references=QueryReference(link_on=reference, return_properties=["name"])
+    )
+    linked = found.references.get(reference)
+    return sorted(o.properties["name"] for o in linked.objects) if linked else []
+
+
+def test_references(run: Run) -> None:
+    for _ in range(2):  # a second time adds none again
+        ran = run("Import with references")
+        assert pointed_at(ran, "MyAuthor", "Ann", "writesFor") == ["Daily", "Weekly"]
+        assert pointed_at(ran, "MyAuthor", "Bob", "writesFor") == ["Daily", "Monthly"]
+        assert pointed_at(ran, "MyAuthor", "Cid", "writesFor") == []
+        assert pointed_at(ran, "MyPaper", "Daily", "hasAuthors") == ["Ann", "Bob"]
+        assert pointed_at(ran, "MyPaper", "Monthly", "hasAuthors") == ["Bob"]
+        assert list((ran.folder / "failed-references").glob("*.jsonl")) == []
+
+
+def test_references_with_their_objects(run: Run) -> None:
+    for _ in range(2):
+        ran = run("Import with references", 1)
+        assert pointed_at(ran, "MyAuthor", "Ann", "writesFor") == ["Daily", "Weekly"]
+        assert pointed_at(ran, "MyAuthor", "Bob", "writesFor") == ["Daily"]
+        assert ran.objects("MyAuthor")[0].properties.keys() == {"name"}
+
+
 def test_large_files(run: Run) -> None:
     ran = run("Stream data from large files")
     answers = {o.properties["question"]: o.properties["answer"] for o in ran.objects("MyQuestion")}
@@ -257,6 +286,7 @@ def test_every_program_has_a_test() -> None:
         "Specify an ID value": 2,
         "Specify a vector": 1,
         "Specify named vectors": 1,
+        "Import with references": 2,
         "Stream data from large files": 1,
         "Batch vectorization": 1,
         "Model provider configurations": 1,
