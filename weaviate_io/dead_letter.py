@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 import apache_beam as beam
 
+from weaviate_io import wire
 from weaviate_io.errors import RowError
 from weaviate_io.mapping import Source
 from weaviate_io.objects import FailedObject, FailedReference, SourceRow, WeaviateObject, WeaviateReference
@@ -117,7 +118,7 @@ def _codable(row: Any, position: Optional[str]) -> Any:
     for form in (row, SourceRow(row, position or "")):
         if _is_codable(form):
             return form
-    return _utf8(repr(row))
+    return _utf8(wire.representation(row))
 
 
 def _is_codable(value: Any, coder: beam.coders.Coder = _ANY) -> bool:

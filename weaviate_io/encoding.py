@@ -140,7 +140,7 @@ class ObjectEncoder:
         else:
             raise RowError(
                 "unknown_property",
-                f"collection {self._schema.name} has no property {name!r:.80} (it has {_names(declared)}); "
+                f"collection {self._schema.name} has no property {wire.shown(name)} (it has {_names(declared)}); "
                 "add it to the schema, pick or rename with properties=, or set unknown_properties='drop'",
             )
         self._columns[name] = column
@@ -190,7 +190,8 @@ class ObjectEncoder:
         if index is None:
             raise RowError(
                 "unknown_vector",
-                f"collection {self._schema.name} has no vector {name!r} (it has {_names(self._schema.vectors)})",
+                f"collection {self._schema.name} has no vector {wire.shown(name)} "
+                f"(it has {_names(self._schema.vectors)})",
             )
         try:
             encoded = encode_vector(value)
@@ -223,7 +224,7 @@ class ObjectEncoder:
             return uuid5_text(_CONTENT_NAMESPACE, self._content_prefix + content)
         canonical = wire.canonical_uuid(given)
         if canonical is None:
-            raise RowError("invalid_uuid", f"{str(given)!r:.80} is not a UUID (8-4-4-4-12 hexadecimal digits)")
+            raise RowError("invalid_uuid", f"{wire.shown(given)} is not a UUID (8-4-4-4-12 hexadecimal digits)")
         return canonical
 
     def _references(self, references: Any) -> bytes:
@@ -237,13 +238,16 @@ class ObjectEncoder:
     def _reference(self, name: Any, value: Any) -> bytes:
         known = self._schema.properties.get(property_name(name)) if isinstance(name, str) else None
         if known is None or known.data_type != "reference":
-            raise RowError("invalid_reference", f"collection {self._schema.name} has no reference {name!r:.80}")
+            raise RowError(
+                "invalid_reference", f"collection {self._schema.name} has no reference {wire.shown(name)}"
+            )
         key = delimited(b"\x12", known.name.encode())
         if len(known.targets) == 1 and not isinstance(value, Mapping):
             return delimited(b"\x12", _uuid_list(name, value) + key)
         if not isinstance(value, Mapping) or not set(value) <= set(known.targets):
             raise RowError(
-                "invalid_reference", f"reference {name!r} wants a mapping of {_names(known.targets)} to uuids"
+                "invalid_reference",
+                f"reference {wire.shown(name)} wants a mapping of {_names(known.targets)} to uuids",
             )
         if len(known.targets) == 1:
             return delimited(b"\x12", _uuid_list(name, value.get(known.targets[0], ())) + key)
@@ -262,7 +266,7 @@ def check_tenant(schema: CollectionSchema, tenant: Any) -> Optional[str]:
     if not isinstance(tenant, str) or not TENANT_NAME.fullmatch(tenant):
         raise RowError(
             "invalid_tenant",
-            f"{tenant!r:.80} is not a tenant name: text of 1 to 64 letters, digits, '_' or '-'",
+            f"{wire.shown(tenant)} is not a tenant name: text of 1 to 64 letters, digits, '_' or '-'",
         )
     if not schema.multi_tenant and not schema.open_ended:
         raise RowError("invalid_tenant", f"collection {schema.name} has no tenants, but the object names one")
@@ -392,7 +396,9 @@ def _uuid_list(name: str, value: Any) -> bytes:
     texts = [wire.canonical_uuid(item) for item in ids]
     if None in texts:
         wrong = ids[texts.index(None)]
-        raise RowError("invalid_reference", f"reference {name!r} wants uuids, not {wrong!r:.60}")
+        raise RowError(
+            "invalid_reference", f"reference {wire.shown(name)} wants uuids, not {wire.shown(wrong)}"
+        )
     return b"".join(delimited(b"\x0a", text.encode()) for text in texts if text)
 
 
@@ -403,7 +409,7 @@ def _refuse_reference(value: Any) -> bytes | None:
 
 
 def _vector_label(name: str) -> str:
-    return f"vector {name!r}" if name else "the vector"
+    return f"vector {wire.shown(name)}" if name else "the vector"
 
 
 def _name_of(item: tuple[Any, Any]) -> str:

@@ -218,7 +218,7 @@ def _encode(value: Any) -> Any:
     if isinstance(value, (list, tuple, array)):
         return [_encode(item) for item in value]
     # Nothing else has a property type: it is kept for the reader's eyes, and fails again when replayed.
-    return _typed("repr", repr(value))
+    return _typed("repr", wire.representation(value))
 
 
 def _encode_mapping(value: Mapping[Any, Any]) -> Any:

@@ -214,7 +214,8 @@ def _part_of_id(name: str, field: Field, row: Any, fields: Mapping[str, Any]) ->
 
 
 def _refuse_id(key: Any) -> str:
-    raise RowError("invalid_uuid", f"{shown(key)} is no id: use a UUID, or text or an integer as a key")
+    what = f"{type(key).__name__} {wire.shown(key)}"
+    raise RowError("invalid_uuid", f"{what} is no id: use a UUID, or text or an integer as a key")
 
 
 def id_of(key: Any) -> Optional[str]:
@@ -338,14 +339,7 @@ def _call(name: str, function: Callable[[Any], Any], row: Any) -> Any:
 
 
 def _has(fields: Mapping[str, Any]) -> str:
-    return f"it has {', '.join(map(repr, fields)) or 'none'}"
-
-
-def shown(value: Any) -> str:
-    """A value as messages show it."""
-    if isinstance(value, int) and value.bit_length() > 200:  # Python prints 4,300 digits at most
-        return f"an integer of {value.bit_length()} bits"
-    return f"{value!r:.80}"
+    return f"it has {', '.join(map(wire.shown, fields)) or 'none'}"
 
 
 def _declared(name: Any, schema: CollectionSchema) -> Optional[Property]:

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weaviate_io import wire
+
 _FLOAT32 = np.dtype("<f4")
 _NO_NUMBERS = (bool, np.timedelta64)  # though they are subclasses of int and numpy's integer
 _MAX_DIMENSIONS = 65535  # the server's storage and the wire of multi-vectors have 16 bits for it
@@ -203,4 +205,4 @@ def _check_finite(values: np.ndarray) -> None:
 
 
 def _show(value: Any) -> str:
-    return "None" if value is None else f"{type(value).__name__} {value!r:.40}"
+    return "None" if value is None else f"{type(value).__name__} {wire.shown(value)}"

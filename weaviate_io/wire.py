@@ -13,6 +13,7 @@ import base64
 import binascii
 import math
 import re
+import reprlib
 import uuid
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -360,7 +361,24 @@ def _refuse(value: Any, expected: str) -> Any:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, int) and value.bit_length() > 200:  # Python prints 4,300 digits at most
-        return f"{type(value).__name__} of {value.bit_length()} bits"
     missing = "; give None for a missing value" if isinstance(value, float) and math.isnan(value) else ""
-    return f"{type(value).__name__} {value!r:.60}{missing}"
+    return f"{type(value).__name__} {shown(value)}{missing}"
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it, whatever it is.
+
+    >>> shown("Dune"), shown(10**5000)
+    ("'Dune'", 'of 16610 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"of {value.bit_length()} bits"
+    return f"{representation(value):.60}"
+
+
+def representation(value: Any) -> str:
+    """``repr`` of a value, or what is left of it where its class, or one in it, fails at that."""
+    try:
+        return repr(value)
+    except Exception:  # Python prints 4,300 digits of an integer at most, and classes raise what they like
+        return reprlib.repr(value)

@@ -84,6 +84,13 @@ class Odd:
         return "Odd()"
 
 
+class Mute:
+    """A value whose class fails at telling what it is."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
 NAN, INF = math.nan, math.inf
 DAY = datetime.date(2024, 1, 1)
 NAIVE = datetime.datetime(2024, 1, 1)
@@ -128,12 +135,20 @@ CASES = [
     *vectors("one", np.array([0.1, NAN, 0], np.float32), np.array(["a", "b", "c"]), array("f", [NAN, 1, 1]), [1j] * 3),
     *vectors("one", np.float16([INF, 0, 0]), np.array([1, None, 3], object), [[0.1, 0.2, 0.3]], Odd()),
     *vectors("many", [0.1, 0.2, 0.3], [[0.1, 0.2], [0.3]], [[]], [[NAN, 1]], np.zeros((0, 2)), np.zeros((2, 2, 2))),
+    Case("a value without words", {"p_text": Mute()}, "invalid_property"),
+    Case("a list of a value without words", {"p_texts": [Mute()]}, "invalid_property"),
+    Case("a vector without words", {"one": Mute()}, "invalid_vector"),
+    Case("a vector of values without words", {"one": [Mute(), 1, 1]}, "invalid_vector"),
+    Case("a key that is a huge integer", {10**5000: "a"}, "unknown_property"),
+    Case("a key without words", {Mute(): "a"}, "unknown_property"),
+    Case("an id without words", {"key": Mute()}, "invalid_uuid"),
+    Case("an id that is a huge integer", {"key": 10**5000}, "invalid_uuid"),
     Case("no key", {"key": None}, "missing_id"),
     Case("a key that is a float", {"key": 1.5}, "invalid_uuid"),
     Case("a key that is a list", {"key": ["a"]}, "invalid_uuid"),
     Case("a key of half a surrogate", {"key": "\udc00"}, "invalid_uuid"),
 ]  # fmt: skip
-NO_ROWS = [None, 5, "text", b"bytes", ["list"], {"a", "set"}, Odd(), (1, 2), print, 1.5, NAN]
+NO_ROWS = [None, 5, "text", b"bytes", Mute(), ["list"], {"a", "set"}, Odd(), (1, 2), print, 1.5, NAN]
 
 
 CASES = [case._replace(name=f"{number}: {case.name}") for number, case in enumerate(CASES)]
@@ -162,7 +177,11 @@ def mended(kept: Any, case: Case) -> WeaviateObject:
     """The object when what is bad is taken out of what the dead letter kept, or replaced by something good."""
     given, fresh = kept.object, good(case.name)
     row = unwrap(kept).row if given is None else given.properties | given.vector
-    row = {name: value for name, value in row.items() if name in fresh or name not in case.changes}
+    row = {
+        name: value
+        for name, value in row.items()
+        if name in fresh or (isinstance(name, str) and name not in case.changes)
+    }
     row |= {name: fresh[name] for name in case.changes if name in fresh}
     vector = {name: row.pop(name) for name in ("one", "many")}
     return WeaviateObject(row, kept.uuid or generate_uuid5(row["key"]), vector)

@@ -9,7 +9,6 @@ from weaviate_io import proto, wire
 from weaviate_io.encoding import check_tenant
 from weaviate_io.errors import RowError
 from weaviate_io.framing import varint
-from weaviate_io.mapping import shown
 from weaviate_io.objects import WeaviateReference
 from weaviate_io.schema import CollectionSchema, Property, collection_name, property_name
 
@@ -88,7 +87,7 @@ class ReferenceEncoder:
         if known is None:
             raise RowError(
                 "unknown_property",
-                f"collection {self._schema.name} has no property {shown(name)} (its references are "
+                f"collection {self._schema.name} has no property {wire.shown(name)} (its references are "
                 f"{_names(p.name for p in declared.values() if p.data_type == 'reference')})",
             )
         if known.data_type != "reference":
@@ -134,7 +133,9 @@ def encoded_reference(payload: bytes) -> EncodedReference:
 def _uuid(name: str, given: Any) -> str:
     canonical = wire.canonical_uuid(given)
     if canonical is None:
-        raise RowError("invalid_uuid", f"{name} {shown(given)} is not a UUID (8-4-4-4-12 hexadecimal digits)")
+        raise RowError(
+            "invalid_uuid", f"{name} {wire.shown(given)} is not a UUID (8-4-4-4-12 hexadecimal digits)"
+        )
     return canonical
 
 
