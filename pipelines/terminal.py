@@ -20,6 +20,9 @@ _NO_OPTIONS = ("collection", "connection", "max_buffering_duration_secs", "on_fa
 _OPTIONS = {
     "properties": "--map",
     "headers": "--header",
+    "client_secret": "--oidc-client-secret",
+    "client_id": "--oidc-client-id",
+    "scopes": "--oidc-scopes",
     **{
         name: f"--{name.replace('_', '-')}"
         for name in WriteToWeaviate.__init__.__annotations__

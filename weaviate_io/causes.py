@@ -5,17 +5,39 @@ Every misconfiguration looks like an outage to gRPC and to requests; only their 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 import grpc
 import requests
 
 from weaviate_io.connection import WeaviateConnection
 
+_TLS_CAUSES = (
+    ("certificate has expired", "its certificate has expired, or the clock here is wrong"),
+    ("certificate is not yet valid", "its certificate is not valid yet, or the clock here is wrong"),
+    ("CERTIFICATE_REQUIRED", "it wants a certificate of the client; give tls_cert= and tls_key="),
+    ("UNKNOWN_CA", "it does not trust the certificate of tls_cert="),
+    ("unknown ca", "it does not trust the certificate of tls_cert="),
+    (
+        "certificate is not valid for",
+        "its certificate is for another host name; if that is right, tls_server_name=",
+    ),
+    ("ostname mismatch", "its certificate is for another host name; if that is right, tls_server_name="),
+    ("ostname Verification", "its certificate is for another host name; if that is right, tls_server_name="),
+    ("Peer name", "its certificate is for another host name; if that is right, tls_server_name="),
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted; give the authority as tls_ca="),
+)
+
 _REST_CAUSES = (
+    (
+        "ProxyError",
+        "the proxy of HTTP_PROXY or HTTPS_PROXY does not let it through; NO_PROXY=host goes around it",
+    ),
     ("Name or service not known", "its host name does not resolve"),
     ("NameResolutionError", "its host name does not resolve"),
     ("Connection refused", "nothing listens there; is the server running, and is this its REST port?"),
-    ("certificate is not valid for", "its certificate is for another host name"),
-    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted; give the authority as tls_ca="),
+    *_TLS_CAUSES,
     ("WRONG_VERSION_NUMBER", "it does not speak TLS; use http:// in url="),
     ("SSL", "the TLS handshake failed"),
     ("BadStatusLine", "it does not speak HTTP/1; is this the gRPC port?"),
@@ -29,9 +51,7 @@ _GRPC_CAUSES = (
     ("http1.x server", "it speaks HTTP/1, not gRPC; is this the REST port? gRPC is usually on 50051"),
     ("Failed parsing HTTP/2", "it speaks HTTP/1, not gRPC; is this the REST port? gRPC is usually on 50051"),
     ("DNS resolution failed", "its host name does not resolve"),
-    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted; give the authority as tls_ca="),
-    ("Hostname Verification", "its certificate is for another host name"),
-    ("Peer name", "its certificate is for another host name"),
+    *_TLS_CAUSES,
     ("andshake", "the TLS handshake failed; does it speak TLS (grpcs://), and is its certificate trusted?"),
     ("Connection refused", "nothing listens there; give the gRPC address as grpc_url="),
     ("Socket closed", "it hung up; does it want TLS (grpcs://) or none (grpc://)?"),
@@ -48,15 +68,33 @@ def rest_cause(error: Exception) -> str:
     return next((cause for sign, cause in _REST_CAUSES if sign in text), text[:300])
 
 
-def rest_refusal(response: requests.Response) -> str:
+_REFUSED_KEYS = (
+    ("no authentication scheme is configured", "the server asks for no key; leave api_key= out"),
+    ("anonymous access not enabled", "the server lets nobody in without a key; give api_key="),
+    ("", "the server lets nobody in with this api_key="),
+)
+
+_FORBIDDEN = re.compile(r"user '(.*?)' has insufficient permissions to (\w+)(?: \[+(.*?)\]+)?")
+
+
+def rest_refusal(response: requests.Response, redact: Callable[[str], str] = str) -> str:
     """What a REST answer with an error status says."""
+    if response.is_redirect:
+        place = response.headers["location"]
+        return f"{response.status_code} it sends on to {place}; give the address it ends at as url="
     try:
         body = response.json()
         words = body.get("message") or "; ".join(e["message"] for e in body["error"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        words = response.text[:200]
-    hint = "the server lets nobody in with this api_key=: " if response.status_code == 401 else ""
-    return f"{hint}{response.status_code} {words}".strip()
+        words = response.text
+    said = f"{response.status_code} {redact(words)[:600]}".strip()
+    forbidden = _FORBIDDEN.search(words)
+    if forbidden:
+        user, right, target = forbidden.groups()
+        return f"user {user!r} lacks the permission {right} ({target}); give it a role that has it: {said}"
+    if response.status_code == 401:
+        return f"{next(cause for sign, cause in _REFUSED_KEYS if sign in words)}: {said}"
+    return said
 
 
 def grpc_cause(error: grpc.RpcError, connection: WeaviateConnection) -> str:

@@ -58,8 +58,8 @@ class WriteToWeaviate(beam.PTransform):
 
     Args:
       collection: name of the collection, or a function of the row that gives it.
-      connection: a :class:`WeaviateConnection`; or its fields ``url``, ``grpc_url``, ``api_key``, ``headers`` and
-        ``tls_ca`` directly.
+      connection: a :class:`WeaviateConnection`; or its fields ``url``, ``grpc_url``, ``api_key``, ``headers``,
+        ``tls_ca``, ``tls_cert``, ``tls_key`` and ``tls_server_name`` directly.
       id_field: field (or function of the row) that gives the id: a UUID is used as it is, any other text or
         integer is a key, of which ``generate_uuid5`` makes the id. A list of fields is one key: the id is
         ``generate_uuid5(json.dumps([...]))`` of their texts. Without it the id is made of the content.
@@ -127,6 +127,9 @@ class WriteToWeaviate(beam.PTransform):
         api_key: Any = None,
         headers: Optional[Mapping[str, Any]] = None,
         tls_ca: Optional[str] = None,
+        tls_cert: Optional[str] = None,
+        tls_key: Optional[str] = None,
+        tls_server_name: Optional[str] = None,
         id_field: Union[Field, Sequence[str], None] = None,
         vector_field: Union[Field, Mapping[str, str], None] = None,
         tenant_field: Optional[Field] = None,
@@ -164,7 +167,17 @@ class WriteToWeaviate(beam.PTransform):
         _one_of("on_failure", on_failure, ("dead_letter", "raise"))
         self._settings = Settings(
             name="",
-            connection=_connection(connection, url, grpc_url, api_key, headers, tls_ca),
+            connection=_connection(
+                connection,
+                url=url,
+                grpc_url=grpc_url,
+                api_key=api_key,
+                headers=headers,
+                tls_ca=tls_ca,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+                tls_server_name=tls_server_name,
+            ),
             mapper=Mapper(collection, id_field, vector_field, tenant_field, tenant, properties),
             schema=_schema_for(collection, read_schema(schema)),
             create_disposition=_member(CreateDisposition, "create_disposition", create_disposition),
@@ -335,21 +348,13 @@ def _run_of(pipeline: beam.Pipeline) -> str:
     return _runs.setdefault(pipeline, uuid.uuid4().hex)
 
 
-def _connection(
-    connection: Optional[WeaviateConnection],
-    url: Optional[str],
-    grpc_url: Optional[str],
-    api_key: Any,
-    headers: Optional[Mapping[str, Any]],
-    tls_ca: Optional[str],
-) -> WeaviateConnection:
-    given = {"url": url, "grpc_url": grpc_url, "api_key": api_key, "headers": headers, "tls_ca": tls_ca}
+def _connection(connection: Optional[WeaviateConnection], **given: Any) -> WeaviateConnection:
     used = {name: value for name, value in given.items() if value is not None}
     if connection is not None:
         if used:
             raise ValueError(f"give connection= or {', '.join(used)}=, not both")
         return connection
-    if url is None:
+    if "url" not in used:
         raise ValueError("say where Weaviate is: url='http://localhost:8080', or connection=")
     return WeaviateConnection(**used)
 
