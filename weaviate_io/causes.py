@@ -13,20 +13,25 @@ import requests
 
 from weaviate_io.connection import WeaviateConnection
 
+_OTHER_HOST = "its certificate is for another host name; if that is the right one, give it as tls_server_name="
+# A server that wants a certificate of the client says so after the handshake, and often hangs up before it is heard.
+_HUNG_UP = (
+    "it hung up after the TLS handshake; does it want a certificate of the client, or another one (tls_cert=)?"
+)
+
 _TLS_CAUSES = (
     ("certificate has expired", "its certificate has expired, or the clock here is wrong"),
     ("certificate is not yet valid", "its certificate is not valid yet, or the clock here is wrong"),
+    ("ALERT_CERTIFICATE_EXPIRED", "the certificate of tls_cert= has expired"),
     ("CERTIFICATE_REQUIRED", "it wants a certificate of the client; give tls_cert= and tls_key="),
     ("UNKNOWN_CA", "it does not trust the certificate of tls_cert="),
-    ("unknown ca", "it does not trust the certificate of tls_cert="),
-    (
-        "certificate is not valid for",
-        "its certificate is for another host name; if that is right, tls_server_name=",
-    ),
-    ("ostname mismatch", "its certificate is for another host name; if that is right, tls_server_name="),
-    ("ostname Verification", "its certificate is for another host name; if that is right, tls_server_name="),
-    ("Peer name", "its certificate is for another host name; if that is right, tls_server_name="),
+    ("certificate is not valid for", _OTHER_HOST),
+    ("CertificateError", _OTHER_HOST),
+    ("Hostname Verification", _OTHER_HOST),
+    ("Peer name", _OTHER_HOST),
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted; give the authority as tls_ca="),
+    ("EOF occurred in violation", _HUNG_UP),
+    ("Secure read failed", _HUNG_UP),
 )
 
 _REST_CAUSES = (
