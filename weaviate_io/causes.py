@@ -5,6 +5,7 @@ Every misconfiguration looks like an outage to gRPC and to requests; only their 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 
@@ -60,8 +61,12 @@ _GRPC_CAUSES = (
     ("andshake", "the TLS handshake failed; does it speak TLS (grpcs://), and is its certificate trusted?"),
     ("Connection refused", "nothing listens there; give the gRPC address as grpc_url="),
     ("Socket closed", "it hung up; does it want TLS (grpcs://) or none (grpc://)?"),
+    ("Connection reset", "it hung up; does it want TLS (grpcs://) or none (grpc://)?"),
 )
 
+
+_GRPC_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
+"""Variables that gRPC looks at, in this order, with TLS and without; other spellings it does not know."""
 
 _RESTRICTED = ("maintenance mode", "read-only mode", "scale-out mode")
 """A server that answers so is there, and will take writes again."""
@@ -113,4 +118,8 @@ def grpc_cause(error: grpc.RpcError, connection: WeaviateConnection) -> str:
         return f"the server refused the key ({details}); check api_key="
     if code is not grpc.StatusCode.UNAVAILABLE or any(words in details for words in _RESTRICTED):
         return ""
-    return next((cause for sign, cause in _GRPC_CAUSES if sign in details), details[:300])
+    cause = next((cause for sign, cause in _GRPC_CAUSES if sign in details), details[:300])
+    proxy = next((name for name in _GRPC_PROXIES if os.environ.get(name)), None)
+    if proxy:
+        cause += f" (gRPC goes through the proxy of {proxy}, unless no_proxy, in lower case, has the host)"
+    return cause

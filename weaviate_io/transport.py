@@ -10,7 +10,8 @@ import queue
 import ssl
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, Optional, TypeVar, Union
+from dataclasses import dataclass
+from typing import Any, Optional, TypeVar, Union
 
 import grpc
 import requests
@@ -43,7 +44,8 @@ Authorize = Callable[[requests.PreparedRequest], requests.PreparedRequest]
 """Adds its headers to a request."""
 
 
-class Certificates(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Certificates:
     """What TLS needs, in PEM: the authority to trust (None for the usual ones), and the client's own."""
 
     authority: Optional[bytes] = None
