@@ -6,11 +6,13 @@ import pickle
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from apache_beam.internal.cloudpickle import cloudpickle
 
+from tests.access.certificates import Authority, TlsProxy
 from tests.access.conftest import ARTICLE, CLIENT_SECRET, KEYS, Guarded
 from tests.access.issuer import CLIENT, Issuer
 from tests.sender.harness import NO_PAUSE
@@ -212,6 +214,23 @@ def test_the_secret_goes_over_tls_where_the_server_does(fake: Any, monkeypatch: 
         told = refusal(connect(fake, url="https://db.example"))
         assert "is not https://; the secret is not sent there" in told
         assert not issuer.asked
+
+
+def test_an_issuer_with_an_authority_of_ones_own(
+    fake: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path, "authority")
+    with (
+        Issuer(CLIENT_SECRET) as issuer,
+        TlsProxy(issuer.url.removeprefix("http://"), authority.issue("issuer")) as secured,
+    ):
+        issuer.url = f"https://{secured.address}"
+        offer = {"href": f"{issuer.url}/.well-known/openid-configuration", "clientId": "c"}
+        monkeypatch.setattr(oidc, "_discover", lambda connection: offer)
+        assert "its certificate is not trusted" in refusal(connect(fake))
+        trusting = connect(fake, tls_ca=authority.path)
+        assert oidc.fetch_token(trusting, OidcClientCredentials("env:CLIENT_SECRET")).seconds == issuer.life
+        assert len(issuer.asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -446,3 +446,20 @@ def test_secrets_are_renewed_only_where_they_changed(fake: FakeWeaviate) -> None
     assert not client.renew_secrets(client_module.time.monotonic())
     assert dict(client._metadata())["authorization"] == "Bearer second"
     client.close()
+
+
+@pytest.mark.parametrize("method", ["describe", "search"])
+def test_a_refused_call_is_sent_again_with_a_renewed_token(method: str) -> None:
+    with FakeWeaviate(api_key="first") as fake:
+        fake.create_collection(COLLECTIONS["unnamed"])
+        tokens = ["first"]
+        client = Client(connection_to(fake, api_key=lambda: tokens[-1]))
+        search = proto.SearchRequest(collection="Article", limit=1, uses_127_api=True)
+        argument = "Article" if method == "describe" else search
+        tokens.append("second")
+        fake._api_key = fake._rest.api_key = "second"
+        assert getattr(client, method)(argument) is not None
+        fake._api_key = fake._rest.api_key = "third"  # this one the source does not know
+        with pytest.raises((WeaviateError, grpc.RpcError), match="unauthorized"):
+            getattr(client, method)(argument)
+        client.close()
