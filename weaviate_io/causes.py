@@ -17,7 +17,16 @@ from weaviate_io.connection import WeaviateConnection
 _OTHER_HOST = "its certificate is for another host name; if that is the right one, give it as tls_server_name="
 # A server that wants a certificate of the client says so after the handshake, and often hangs up before it is heard.
 _HUNG_UP = (
-    "it hung up after the TLS handshake; does it want a certificate of the client, or another one (tls_cert=)?"
+    "it hung up after the TLS handshake; is this the right port, and does it want a certificate of the client "
+    "(tls_cert=), or another one?"
+)
+_HANGS_UP = (
+    "RemoteDisconnected",
+    "Connection reset",
+    "ConnectionResetError",
+    "Broken pipe",
+    "BrokenPipe",
+    "Socket closed",
 )
 
 _TLS_CAUSES = (
@@ -75,6 +84,13 @@ _RESTRICTED = ("maintenance mode", "read-only mode", "scale-out mode")
 def rest_cause(error: Exception) -> str:
     """Why a REST call got no answer, in words that say what to do."""
     text = repr(error)
+    request = getattr(error, "request", None)
+    if (
+        request is not None
+        and str(request.url).startswith("https:")
+        and any(sign in text for sign in _HANGS_UP)
+    ):
+        return _HUNG_UP
     return next((cause for sign, cause in _REST_CAUSES if sign in text), text[:300])
 
 
@@ -119,6 +135,8 @@ def grpc_cause(error: grpc.RpcError, connection: WeaviateConnection) -> str:
     if code is not grpc.StatusCode.UNAVAILABLE or any(words in details for words in _RESTRICTED):
         return ""
     cause = next((cause for sign, cause in _GRPC_CAUSES if sign in details), details[:300])
+    if connection.grpc_secure and any(sign in details for sign in _HANGS_UP):
+        cause = _HUNG_UP
     proxy = next((name for name in _GRPC_PROXIES if os.environ.get(name)), None)
     if proxy:
         cause += f" (gRPC goes through the proxy of {proxy}, unless no_proxy, in lower case, has the host)"
