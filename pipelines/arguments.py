@@ -15,7 +15,7 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
-from weaviate_io import ModelProvider, WriteToWeaviate
+from weaviate_io import ModelProvider, OidcClientCredentials, WriteToWeaviate
 from weaviate_io.schema import TENANT_NAME
 from weaviate_io.verification import VERIFY
 
@@ -101,9 +101,29 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         "--grpc-url", metavar="HOST:PORT", help="gRPC address (default: port 50051 of the same host)"
     )
     server.add_argument("--api-key", metavar="env:NAME", help="the environment variable that holds the key")
+    server.add_argument(
+        "--oidc-client-secret",
+        metavar="env:NAME",
+        help="get tokens from the server's OIDC issuer, in place of a key",
+    )
+    server.add_argument(
+        "--oidc-client-id", metavar="ID", help="client at the issuer (default: as the server says)"
+    )
+    server.add_argument(
+        "--oidc-scopes", nargs="+", default=[], metavar="SCOPE", help="scopes to ask the issuer for"
+    )
     _add_pairs(server, "--header", "NAME=VALUE", "request header; the value env:VARIABLE is looked up")
     _add_pairs(server, "--model-provider", "NAME=env:VARIABLE", "model provider, such as openai, and its key")
     server.add_argument("--tls-ca", metavar="PEM", help="certificate authority to trust")
+    server.add_argument(
+        "--tls-cert", metavar="PEM", help="certificate of the client, where the server wants one"
+    )
+    server.add_argument("--tls-key", metavar="PEM", help="its key, where that is in another file")
+    server.add_argument(
+        "--tls-server-name",
+        metavar="HOST",
+        help="name in the server's certificate (default: host of the address)",
+    )
     rows = parser.add_argument_group("rows to objects")
     _add_pairs(
         rows, "--map", "PROPERTY=FIELD", "write this field as this property; without --map all are written"
@@ -215,9 +235,12 @@ def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeav
         collection,
         url=options.url,
         grpc_url=options.grpc_url,
-        api_key=options.api_key,
+        api_key=_api_key(options),
         headers=pairs("--header", options.header) or None,
         tls_ca=options.tls_ca,
+        tls_cert=options.tls_cert,
+        tls_key=options.tls_key,
+        tls_server_name=options.tls_server_name,
         id_field=options.id_field[0] if options.id_field and len(options.id_field) == 1 else options.id_field,
         model_providers=[
             ModelProvider(name, api_key=key)
@@ -318,6 +341,17 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 def _names_or_pattern(words: list[str] | None) -> list[str] | str | None:
     # One name as a name: an error then tells which allowed tenant is close.
     return words[0] if words and len(words) == 1 and not TENANT_NAME.fullmatch(words[0]) else words
+
+
+def _api_key(options: argparse.Namespace) -> Any:
+    secret, client_id, scopes = options.oidc_client_secret, options.oidc_client_id, options.oidc_scopes
+    if secret is None:
+        if client_id or scopes:
+            raise Usage("--oidc-client-id and --oidc-scopes need --oidc-client-secret env:NAME")
+        return options.api_key
+    if options.api_key is not None:
+        raise Usage("give --api-key or --oidc-client-secret, not both")
+    return OidcClientCredentials(secret, client_id, scopes)
 
 
 def _add_pairs(group: Any, option: str, form: str, text: str) -> None:

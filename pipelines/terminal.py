@@ -21,6 +21,9 @@ _OPTIONS = {
     "properties": "--map",
     "headers": "--header",
     "model_providers": "--model-provider",
+    "client_secret": "--oidc-client-secret",
+    "client_id": "--oidc-client-id",
+    "scopes": "--oidc-scopes",
     **{
         name: f"--{name.replace('_', '-')}"
         for name in WriteToWeaviate.__init__.__annotations__

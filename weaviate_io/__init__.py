@@ -25,6 +25,7 @@ from weaviate_io.objects import generate_uuid5 as generate_uuid5
 from weaviate_io.providers import ModelProvider as ModelProvider
 from weaviate_io.references import WriteReferencesToWeaviate as WriteReferencesToWeaviate
 from weaviate_io.references import WriteReferencesToWeaviateResult as WriteReferencesToWeaviateResult
+from weaviate_io.secret import OidcClientCredentials as OidcClientCredentials
 from weaviate_io.version import __version__ as __version__
 from weaviate_io.write import WriteToWeaviate as WriteToWeaviate
 from weaviate_io.write import WriteToWeaviateResult as WriteToWeaviateResult

@@ -10,43 +10,24 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
 from typing import Any, Optional
 
 import grpc
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
 
 from weaviate_io import proto
+from weaviate_io.access import Access
 from weaviate_io.causes import grpc_cause, rest_cause, rest_refusal
 from weaviate_io.connection import WeaviateConnection
-from weaviate_io.errors import WeaviateError
+from weaviate_io.errors import WeaviateError, call_verdict
 from weaviate_io.flow import Flow
 from weaviate_io.schema import DEFAULT_VECTOR, CollectionSchema
-from weaviate_io.version import __version__
+from weaviate_io.transport import open_channel, open_session, read_certificates, within
 
 _LOGGER = logging.getLogger(__name__)
 
 _HEALTH = "/grpc.health.v1.Health/Check"
-_INTEGRATION = {"x-weaviate-client-integration": f"weaviate-io/{__version__}"}
-_CHANNEL_OPTIONS = [
-    # The server's own limit decides; its refusal names both sizes.
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # Without it, a long outage is followed by up to two minutes of waiting for the next attempt.
-    ("grpc.max_reconnect_backoff_ms", 5000),
-    ("grpc.use_local_subchannel_pool", 1),
-]
 _REST_TIMEOUT = (10.0, 60.0)  # seconds to connect, and to wait for an answer
-_RETRIES = Retry(
-    total=8,
-    backoff_factor=0.5,
-    backoff_max=30,
-    status_forcelist=(429, 502, 503, 504),
-    allowed_methods={"GET"},
-    raise_on_status=False,
-)
 _FRESH_FOR = 30.0  # seconds; a description younger than this is not read again
 
 
@@ -59,13 +40,12 @@ class Client:
 
     def __init__(self, connection: WeaviateConnection) -> None:
         self._connection = connection
-        self._headers = connection.resolve_headers() | _INTEGRATION
-        self._resolved_at = time.monotonic()
-        roots = _read_authority(connection)
-        self._session = _session(connection, self._headers)
+        certificates = read_certificates(connection)
+        self._access = Access(connection)
+        self._session = open_session(connection, self._authorize)
         try:
             meta = self._probe_rest()
-            self._channel = _open_channel(connection, roots)
+            self._channel = open_channel(connection, certificates)
             try:
                 self._probe_grpc()
             except BaseException:
@@ -93,13 +73,23 @@ class Client:
 
     def search(self, request: Any) -> Any:
         """Call Search and return the reply; raises ``grpc.RpcError``."""
-        payload = self._search(
-            request.SerializeToString(), timeout=self._connection.timeout, metadata=self._metadata()
-        )
-        return proto.SearchReply.FromString(payload)
+        payload, timeout = request.SerializeToString(), self._connection.timeout
+        sent_at = time.monotonic()
+        try:
+            reply = self._search(payload, timeout=timeout, metadata=self._metadata())
+        except grpc.RpcError as error:
+            refused = call_verdict(error.code(), error.details() or "").reason == "unauthenticated"
+            if not (refused and self.renew_secrets(sent_at)):
+                raise
+            reply = self._search(payload, timeout=timeout, metadata=self._metadata())
+        return proto.SearchReply.FromString(reply)
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        return tuple(self._headers.items())
+        return tuple(self._access.headers().items())
+
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self._access.headers())
+        return request
 
     def renew_secrets(self, since: float) -> bool:
         """Resolve the secrets again after a refusal, as a token may have run out.
@@ -109,15 +99,11 @@ class Client:
 
         Returns whether there are others now than it was sent with, so that another try makes sense.
         """
-        with self._lock:
-            if self._resolved_at > since:
-                return True
-            headers = self._connection.resolve_headers() | _INTEGRATION
-            if headers == self._headers:
-                return False
-            self._headers, self._resolved_at = headers, time.monotonic()
-            self._session.headers.update(headers)
-            return True
+        return self._access.renew(since)
+
+    def redact(self, text: str) -> str:
+        """A text that somebody else wrote, with ``***`` in place of each secret that it quotes."""
+        return self._access.redact(text)
 
     def schema(self, name: str, refresh: bool = False) -> Optional[CollectionSchema]:
         """What the collection expects, None where it does not exist.
@@ -177,15 +163,26 @@ class Client:
     ) -> requests.Response:
         """Call the REST API; raises :class:`WeaviateError` for a status that is not accepted."""
         url = f"{self._connection.rest_url}{path}"
+        sent_at = time.monotonic()
+        response = self._send(method, url, json)
+        if response.status_code == 401 and self.renew_secrets(sent_at):
+            response = self._send(method, url, json)
+        if response.status_code not in accept:
+            raise WeaviateError(f"{method} {url}: {rest_refusal(response, self.redact)}")
+        return response
+
+    def _send(self, method: str, url: str, json: Any) -> requests.Response:
         try:
-            response = self._session.request(
-                method, url, json=json, timeout=_REST_TIMEOUT, verify=self._session.verify
+            return self._session.request(
+                method,
+                url,
+                json=json,
+                timeout=_REST_TIMEOUT,
+                verify=self._session.verify,
+                allow_redirects=False,  # they would take the keys of model providers to another host
             )
         except requests.RequestException as error:
-            raise WeaviateError(f"{method} {url}: {rest_cause(error)}") from None
-        if response.status_code not in accept:
-            raise WeaviateError(f"{method} {url}: {rest_refusal(response)}")
-        return response
+            raise WeaviateError(self.redact(f"{method} {url}: {rest_cause(error)}")) from None
 
     def close(self) -> None:
         """Wait for what is in flight, up to its deadline, then close. Nothing in flight is cancelled."""
@@ -198,16 +195,18 @@ class Client:
     def _probe_rest(self) -> dict[str, Any]:
         url = f"{self._connection.rest_url}/v1/meta"
         timeout = self._connection.probe_timeout
-        with requests.Session() as once:  # no retries: a wrong address must show at once
-            once.headers.update(self._session.headers)
+        # No retries: a wrong address must show at once.
+        with open_session(self._connection, self._authorize, retries=False) as once:
             try:
-                response = once.get(url, timeout=timeout, verify=self._session.verify)
+                response = within(
+                    timeout,
+                    lambda: once.get(url, timeout=timeout, verify=once.verify, allow_redirects=False),
+                )
             except requests.RequestException as error:
-                raise WeaviateError(
-                    f"no Weaviate at {self._connection.rest_url}{self._derived()}: {rest_cause(error)}"
-                ) from None
+                text = f"no Weaviate at {self._connection.rest_url}{self._derived()}: {rest_cause(error)}"
+                raise WeaviateError(self.redact(text)) from None
         if response.status_code != 200:
-            raise WeaviateError(f"{self._connection.rest_url}: {rest_refusal(response)}")
+            raise WeaviateError(f"{self._connection.rest_url}: {rest_refusal(response, self.redact)}")
         try:
             meta = response.json()
         except ValueError:
@@ -226,44 +225,11 @@ class Client:
         except grpc.RpcError as error:
             cause = grpc_cause(error, self._connection)
             if cause:
-                raise WeaviateError(f"no gRPC at {target}: {cause}") from None
+                raise WeaviateError(self.redact(f"no gRPC at {target}: {cause}")) from None
 
     def _derived(self) -> str:
         """The gRPC address, where the user did not give it, so that a wrong guess is seen at once."""
         return "" if self._connection.grpc_url else f" (gRPC at {self._connection.grpc_target})"
-
-
-def _session(connection: WeaviateConnection, headers: Mapping[str, str]) -> requests.Session:
-    session = requests.Session()
-    session.headers.update(headers)
-    if connection.tls_ca:
-        # To be given with every request too: a variable such as REQUESTS_CA_BUNDLE beats that of the session.
-        session.verify = connection.tls_ca
-    adapter = HTTPAdapter(max_retries=_RETRIES)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
-
-
-def _read_authority(connection: WeaviateConnection) -> Optional[bytes]:
-    """The certificate authority to trust, None for the usual ones."""
-    if not connection.tls_ca:
-        return None
-    try:
-        with open(connection.tls_ca, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise WeaviateError(
-            f"tls_ca={connection.tls_ca!r} cannot be read on this worker: {error.strerror}"
-        ) from None
-
-
-def _open_channel(connection: WeaviateConnection, roots: Optional[bytes]) -> grpc.Channel:
-    target = connection.grpc_target
-    compression = grpc.Compression.Gzip if connection.compression else None
-    if not connection.grpc_secure:
-        return grpc.insecure_channel(target, _CHANNEL_OPTIONS, compression)
-    return grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), _CHANNEL_OPTIONS, compression)
 
 
 class _Registry:

@@ -5,15 +5,18 @@ Nothing here opens anything; :mod:`weaviate_io.client` does, on the worker.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 from urllib.parse import urlsplit
 
-from weaviate_io.secret import Secret
+from weaviate_io.secret import OidcClientCredentials, Secret
 
 DEFAULT_GRPC_PORT = 50051
 """Where Weaviate listens for gRPC unless told otherwise."""
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9_.-]+")  # what gRPC takes
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,18 @@ class WeaviateConnection:
       url: REST address, ``http://host:port`` or ``https://host``; of a Weaviate Cloud cluster the host is enough.
       grpc_url: gRPC address, ``host:port``, ``grpc://host:port`` or ``grpcs://host:port``. Derived from ``url``
         when absent: the gRPC host of a Weaviate Cloud cluster, else port 50051 of the same host.
-      api_key: reference to the API key or token: ``"env:NAME"``, a function, or a ``beam.Secret``.
+      api_key: reference to the API key or token: ``"env:NAME"``, a function, or a ``beam.Secret``; or
+        :class:`OidcClientCredentials`, which fetch tokens. A function is asked again when the server refuses what
+        it gave, and when that is a JWT, before it runs out.
       headers: further request headers, such as keys of model providers; values are references like ``api_key``.
       tls_ca: path of a PEM file with the certificate authority to trust, on the worker.
+      tls_cert: path of a PEM file with a certificate of the client, where the server asks for one.
+      tls_key: path of a PEM file with its key, without password; the default is ``tls_cert``, which may hold both.
+      tls_server_name: name that the certificate of the server must have, where that is not the host of its
+        address: behind a tunnel, say. Holds for REST and gRPC.
       timeout: shortest deadline of a write, seconds. It grows with the slowest request seen, and is at least 300
         where the server makes the vectors; a short one leaves objects stored but unindexed, so it cannot go below 90.
-      probe_timeout: how long the first contact may take, seconds.
+      probe_timeout: how long the first contact may take, seconds; of REST, of gRPC and of an OIDC issuer each.
       compression: ``"gzip"`` compresses what gRPC sends. It pays where the network is slow and objects are mostly
         text: vectors hardly shrink, and it costs more CPU than everything else here.
 
@@ -42,12 +51,15 @@ class WeaviateConnection:
 
     url: str
     grpc_url: Optional[str] = None
-    api_key: Union[Secret, Any, None] = None
+    api_key: Union[Secret, OidcClientCredentials, Any, None] = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     tls_ca: Optional[str] = None
     timeout: float = 90.0
-    probe_timeout: float = 20.0
+    probe_timeout: float = 8.0
     compression: Optional[str] = None
+    tls_cert: Optional[str] = None
+    tls_key: Optional[str] = None
+    tls_server_name: Optional[str] = None
 
     def __post_init__(self) -> None:
         if isinstance(self.url, str) and "://" not in self.url and _is_cloud(self.url.partition("/")[0]):
@@ -67,7 +79,13 @@ class WeaviateConnection:
             raise ValueError(f"probe_timeout={self.probe_timeout} is no time to wait; use seconds above 0")
         if self.compression not in (None, "gzip"):
             raise ValueError(f"compression={self.compression!r} is unknown; use 'gzip', or None for none")
-        if self.api_key is not None and not isinstance(self.api_key, Secret):
+        if self.tls_key and not self.tls_cert:
+            raise ValueError("tls_key= is the key of a certificate; give that as tls_cert=")
+        if (self.tls_cert or self.tls_server_name) and parts.scheme == "http" and not self.grpc_secure:
+            raise ValueError(
+                "tls_cert= and tls_server_name= need TLS: https:// in url=, or grpcs:// in grpc_url="
+            )
+        if self.api_key is not None and not isinstance(self.api_key, (Secret, OidcClientCredentials)):
             object.__setattr__(self, "api_key", Secret(self.api_key))
         object.__setattr__(self, "headers", {k: _header(k, v) for k, v in self.headers.items()})
 
@@ -99,11 +117,17 @@ class WeaviateConnection:
         scheme = _split_grpc(self.grpc_url)[1] if self.grpc_url is not None else ""
         return (scheme or urlsplit(self.url).scheme) in ("grpcs", "https")
 
-    def resolve_headers(self) -> dict[str, str]:
-        """All request headers with their secrets, names in lower case as gRPC wants; on the worker only."""
+    def resolve_headers(self, token: Optional[str] = None) -> dict[str, str]:
+        """All request headers with their secrets, names in lower case as gRPC wants; on the worker only.
+
+        ``token`` is one that was fetched with the ``api_key``, in place of which it is sent.
+        """
         headers = {name.lower(): value.resolve() for name, value in self.headers.items()}
         if self.api_key is not None:
-            headers["authorization"] = f"Bearer {self.api_key.resolve()}"
+            if token is None:
+                assert isinstance(self.api_key, Secret)
+                token = self.api_key.resolve()
+            headers["authorization"] = f"Bearer {token}"
             host = urlsplit(self.url).hostname or ""
             if _is_cloud(host):  # the embedding service of Weaviate Cloud asks whose objects these are
                 headers.setdefault("x-weaviate-cluster-url", f"https://{host}")
@@ -115,6 +139,8 @@ def _is_cloud(host: str) -> bool:
 
 
 def _header(name: str, value: Any) -> Secret:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} in headers= is no name of a header")
     if isinstance(value, Secret):
         return value
     sensitive = any(word in name.lower() for word in ("key", "token", "secret", "authorization"))

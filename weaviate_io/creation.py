@@ -121,7 +121,9 @@ def create(client: Client, description: Mapping[str, Any]) -> None:
     """Create a collection; it is no error when somebody else did so first."""
     response = client.rest("POST", "/v1/schema", json=description, accept=(200, 422))
     if response.status_code == 422 and client.describe(description["class"]) is None:
-        raise WeaviateError(f"collection {description['class']} cannot be created: {response.text[:500]}")
+        raise WeaviateError(
+            f"collection {description['class']} cannot be created: {client.redact(response.text)[:500]}"
+        )
     client.forget(description["class"])
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Union
 from uuid import uuid4
 
 from weaviate_io.errors import WeaviateError
 
 _ENVIRONMENT = "env:"
+_SHORTEST = 4  # characters; what is shorter is no secret, but part of many words
 
 
 class Secret:
@@ -39,6 +41,8 @@ class Secret:
         if source == _ENVIRONMENT:
             raise ValueError("'env:' names no variable; write it as 'env:NAME'")
         self._source: str | Callable[[], Any] | Any = source
+        self.hidden: bool = warn or not isinstance(source, str) or source.startswith(_ENVIRONMENT)
+        """Whether the value is to be kept out of texts, unlike a plain value of a header that holds no key."""
         # Copies of one function or beam.Secret, which each unpickling makes, are equal by this.
         self._identity = uuid4().hex
 
@@ -66,6 +70,46 @@ class Secret:
         source = self._source
         shown = source if isinstance(source, str) and source.startswith(_ENVIRONMENT) else "***"
         return f"Secret({shown!r})"
+
+
+@dataclass(frozen=True)
+class OidcClientCredentials:
+    """How a job gets tokens from the OpenID Connect issuer of the server; give it as ``api_key=``.
+
+    The token is fetched on the worker by the client credentials flow, once for each process, and again before it
+    runs out. The server names the issuer.
+
+    Args:
+      client_secret: reference to the secret: ``"env:NAME"``, a function, or a ``beam.Secret``.
+      client_id: the client at the issuer; the default is the one that the server names.
+      scopes: what to ask for besides the scopes that the server names: a list, or a text with spaces. Without any
+        a Microsoft issuer is asked for ``CLIENT_ID/.default``, and others for what they give by default.
+
+    >>> OidcClientCredentials("env:CLIENT_SECRET", scopes="weaviate")
+    OidcClientCredentials(client_secret=Secret('env:CLIENT_SECRET'), client_id=None, scopes=('weaviate',))
+    """
+
+    client_secret: Union[Secret, Any]
+    client_id: Optional[str] = None
+    scopes: Union[str, Sequence[str]] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.client_secret, Secret):
+            object.__setattr__(self, "client_secret", Secret(self.client_secret))
+        scopes = self.scopes.split() if isinstance(self.scopes, str) else self.scopes
+        object.__setattr__(self, "scopes", tuple(scopes))
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """The text with ``***`` in place of each secret.
+
+    >>> redacted("Incorrect API key provided: sk-123", ["sk-123"])
+    'Incorrect API key provided: ***'
+    """
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be part of another
+        if len(secret) >= _SHORTEST:
+            text = text.replace(secret, "***")
+    return text
 
 
 def _from_environment(source: str) -> str:

@@ -221,7 +221,8 @@ class Sender:
             verdict = Verdict(Meaning.POISON, "server_error")
             self._isolate(request, Fault(verdict, "the reply cannot be understood"))
             return
-        faults = {index: Fault(object_verdict(text), text) for index, text in texts.items()}
+        redact = self._client.redact  # a model provider may quote the key that it refuses
+        faults = {index: Fault(object_verdict(text), redact(text)) for index, text in texts.items()}
         taint = next((fault for fault in faults.values() if fault.verdict.meaning in _CONCERNS_ALL), None)
         stored: list[Entry] = []
         doubtful: list[Entry] = []
@@ -250,7 +251,7 @@ class Sender:
     def _judge_failed_call(self, request: Request, call: Any) -> None:
         details = call.details() or ""
         verdict = call_verdict(call.code(), details, status_details(call))
-        fault = Fault(verdict, f"{call.code().name}: {details}")
+        fault = Fault(verdict, self._client.redact(f"{call.code().name}: {details}"))
         if verdict.reason == "unauthenticated" and self._client.renew_secrets(request.sent_at):
             self._retry_request(request, fault, in_doubt=False)
         elif verdict.meaning is Meaning.FATAL:
@@ -300,7 +301,7 @@ class Sender:
             try:
                 return self._client.search(search)
             except grpc.RpcError as error:
-                text = f"{error.code().name}: {error.details()}"
+                text = self._client.redact(f"{error.code().name}: {error.details()}")
                 verdict = call_verdict(error.code(), error.details() or "", status_details(error))
             pause = self._pause(tries)
             # Of many objects one may spoil a request; a search is refused as a whole.

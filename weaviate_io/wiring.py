@@ -156,21 +156,14 @@ class Write(beam.PTransform):
 
 
 def connection_of(
-    connection: Optional[WeaviateConnection],
-    url: Optional[str],
-    grpc_url: Optional[str],
-    api_key: Any,
-    headers: Optional[Mapping[str, Any]],
-    tls_ca: Optional[str],
-    model_providers: Optional[Providers] = None,
+    connection: Optional[WeaviateConnection], model_providers: Optional[Providers] = None, **given: Any
 ) -> WeaviateConnection:
-    """The connection that a transform was given, whole or in parts."""
-    given = {"url": url, "grpc_url": grpc_url, "api_key": api_key, "headers": headers, "tls_ca": tls_ca}
+    """The connection that a transform was given, whole or by its fields."""
     used = {name: value for name, value in given.items() if value is not None}
     if connection is not None:
         if used:
             raise ValueError(f"give connection= or {', '.join(used)}=, not both")
-    elif url is None:
+    elif "url" not in used:
         raise ValueError("say where Weaviate is: url='http://localhost:8080', or connection=")
     else:
         connection = WeaviateConnection(**used)

@@ -50,8 +50,8 @@ class WriteToWeaviate(Write):
 
     Args:
       collection: name of the collection, or a function of the row that gives it.
-      connection: a :class:`WeaviateConnection`; or its fields ``url``, ``grpc_url``, ``api_key``, ``headers`` and
-        ``tls_ca`` directly.
+      connection: a :class:`WeaviateConnection`; or its fields ``url``, ``grpc_url``, ``api_key``, ``headers``,
+        ``tls_ca``, ``tls_cert``, ``tls_key`` and ``tls_server_name`` directly.
       model_providers: a :class:`ModelProvider`, or several, for collections whose vectors the server makes: their
         keys and rates become headers of the connection. A rate limit of theirs is waited out, up to 30 minutes an
         object. Where they take no key, or are down for 5 minutes, and no object gets through, the job fails.
@@ -132,6 +132,9 @@ class WriteToWeaviate(Write):
         api_key: Any = None,
         headers: Optional[Mapping[str, Any]] = None,
         tls_ca: Optional[str] = None,
+        tls_cert: Optional[str] = None,
+        tls_key: Optional[str] = None,
+        tls_server_name: Optional[str] = None,
         model_providers: Optional[Providers] = None,
         id_field: Union[Field, Sequence[str], None] = None,
         vector_field: Union[Field, Mapping[str, str], None] = None,
@@ -167,7 +170,18 @@ class WriteToWeaviate(Write):
         self._check(collection, properties, id_field, references_field)
         settings = Settings(
             name="",
-            connection=connection_of(connection, url, grpc_url, api_key, headers, tls_ca, model_providers),
+            connection=connection_of(
+                connection,
+                model_providers,
+                url=url,
+                grpc_url=grpc_url,
+                api_key=api_key,
+                headers=headers,
+                tls_ca=tls_ca,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+                tls_server_name=tls_server_name,
+            ),
             mapper=Mapper(
                 collection,
                 id_field,

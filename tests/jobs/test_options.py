@@ -16,7 +16,7 @@ import weaviate
 from pipelines import arguments
 from pipelines.terminal import in_options
 from tests.jobs.conftest import Ran, Run, dead_letters, write_json
-from weaviate_io import WriteToWeaviate
+from weaviate_io import OidcClientCredentials, WriteToWeaviate
 from weaviate_io.testing import WeaviateServer
 
 KEYWORDS = set(inspect.signature(WriteToWeaviate).parameters)
@@ -33,6 +33,9 @@ WORDS = {
     "headers": ("X-A=b",),
     "tls_ca": ("ca.pem",),
     "model_providers": ("openai=env:KEY",),
+    "tls_cert": ("client.pem",),
+    "tls_key": ("client.key",),
+    "tls_server_name": ("db.example",),
     "properties": ("title=Title",),
     "id_field": ("doi",),
     "vector_field": ("v",),
@@ -118,6 +121,30 @@ def test_an_option_takes_all_that_its_keyword_takes(
 ) -> None:
     keyword = words.split()[0].removeprefix("--").replace("-", "_")
     assert given(*words.split())[keyword] == value
+
+
+def test_credentials_of_an_issuer_are_options(given: Callable[..., dict[str, Any]]) -> None:
+    words = "--oidc-client-secret env:SECRET --oidc-client-id job --oidc-scopes a b"
+    assert given(*words.split())["api_key"] == OidcClientCredentials("env:SECRET", "job", ("a", "b"))
+    assert given("--oidc-client-secret", "env:S")["api_key"] == OidcClientCredentials("env:S")
+    assert (
+        in_options("check client_secret= and client_id=") == "check --oidc-client-secret and --oidc-client-id"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--oidc-client-secret env:S --api-key env:K", "give --api-key or --oidc-client-secret, not both"),
+        ("--oidc-scopes a", "need --oidc-client-secret env:NAME"),
+        ("--oidc-client-id a --api-key env:K", "need --oidc-client-secret env:NAME"),
+    ],
+)
+def test_credentials_that_cannot_be_meant(
+    given: Callable[..., dict[str, Any]], words: str, message: str
+) -> None:
+    with pytest.raises(arguments.Usage, match=message):
+        given(*words.split())
 
 
 @pytest.fixture

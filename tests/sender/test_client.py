@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from urllib3.util import Retry
 
 from tests.sender.harness import COLLECTIONS, connection_to, made
 from weaviate_io import client as client_module
@@ -416,7 +417,7 @@ def test_lengths_of_stored_vectors_on_a_server(server: Any, new_name: Any) -> No
 def test_reading_by_rest_is_tried_again_while_a_balancer_complains(
     fake: FakeWeaviate, page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module._RETRIES.__class__, "get_backoff_time", lambda self: 0)
+    monkeypatch.setattr(Retry, "get_backoff_time", lambda self: 0)
     page.answer = lambda n: (200, b'{"version": "1.39.3"}') if n == 1 or n == 4 else (503, b"busy")
     client = Client(WeaviateConnection(f"http://127.0.0.1:{page.server_address[1]}", grpc_url=fake.grpc_url))
     assert client.rest("GET", "/v1/schema").json() == {"version": "1.39.3"}
@@ -445,3 +446,20 @@ def test_secrets_are_renewed_only_where_they_changed(fake: FakeWeaviate) -> None
     assert not client.renew_secrets(client_module.time.monotonic())
     assert dict(client._metadata())["authorization"] == "Bearer second"
     client.close()
+
+
+@pytest.mark.parametrize("method", ["describe", "search"])
+def test_a_refused_call_is_sent_again_with_a_renewed_token(method: str) -> None:
+    with FakeWeaviate(api_key="first") as fake:
+        fake.create_collection(COLLECTIONS["unnamed"])
+        tokens = ["first"]
+        client = Client(connection_to(fake, api_key=lambda: tokens[-1]))
+        search = proto.SearchRequest(collection="Article", limit=1, uses_127_api=True)
+        argument = "Article" if method == "describe" else search
+        tokens.append("second")
+        fake._api_key = fake._rest.api_key = "second"
+        assert getattr(client, method)(argument) is not None
+        fake._api_key = fake._rest.api_key = "third"  # this one the source does not know
+        with pytest.raises((WeaviateError, grpc.RpcError), match="unauthorized"):
+            getattr(client, method)(argument)
+        client.close()

@@ -51,8 +51,8 @@ class WriteReferencesToWeaviate(Write):
 
     Args:
       collection: name of the collection of the objects that have the reference, or a function of the row.
-      connection: a :class:`WeaviateConnection`; or its fields ``url``, ``grpc_url``, ``api_key``, ``headers`` and
-        ``tls_ca`` directly.
+      connection: a :class:`WeaviateConnection`; or its fields ``url``, ``grpc_url``, ``api_key``, ``headers``,
+        ``tls_ca``, ``tls_cert``, ``tls_key`` and ``tls_server_name`` directly.
       from_property: the reference property, for rows.
       from_field: field (or function of the row) that gives the id of the object that has the reference: a UUID is
         used as it is, any other text or integer is a key, of which ``generate_uuid5`` makes the id, as
@@ -105,6 +105,9 @@ class WriteReferencesToWeaviate(Write):
         api_key: Any = None,
         headers: Optional[Mapping[str, Any]] = None,
         tls_ca: Optional[str] = None,
+        tls_cert: Optional[str] = None,
+        tls_key: Optional[str] = None,
+        tls_server_name: Optional[str] = None,
         from_property: Optional[str] = None,
         from_field: Union[Field, Sequence[str], None] = None,
         to_field: Optional[Field] = None,
@@ -131,7 +134,17 @@ class WriteReferencesToWeaviate(Write):
             raise ValueError("skip_existing= and allow_duplicates= contradict each other; give one of them")
         settings = ReferenceSettings(
             name="",
-            connection=connection_of(connection, url, grpc_url, api_key, headers, tls_ca),
+            connection=connection_of(
+                connection,
+                url=url,
+                grpc_url=grpc_url,
+                api_key=api_key,
+                headers=headers,
+                tls_ca=tls_ca,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+                tls_server_name=tls_server_name,
+            ),
             mapper=ReferenceMapper(
                 collection if callable(collection) else collection_name(collection),
                 from_property,
