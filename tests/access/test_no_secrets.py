@@ -163,7 +163,22 @@ def test_a_provider_that_quotes_its_key(
     openai.behave(Refuse(401, f"Incorrect API key provided: {PROVIDER_KEY}. Bearer {API_KEY} is none."))
     told = run(runner, ROWS, write_to(keyed, headers=provider(openai)))
     openai.behave(None)
+    assert "no object of Article gets through" in told
     assert "Incorrect API key provided: ***. Bearer *** is none." in told
+    assert_hidden(told, "what came out")
+    assert_hidden(everything(), "logs")
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("runner", [FN_API, TWO_PROCESSES], ids=lambda runner: runner.name)
+def test_a_provider_that_quotes_its_key_for_one_object(
+    keyed: WeaviateServer, openai: FakeEmbeddings, everything: Callable[[], str], runner: Runner
+) -> None:
+    refusal = Refuse(400, f"this is no text: {PROVIDER_KEY} {API_KEY}")
+    openai.behave(lambda request: refusal if any("quote" in text for text in request.texts) else None)
+    told = run(runner, [*ROWS, {"title": "quote"}], write_to(keyed, headers=provider(openai)))
+    openai.behave(None)
+    assert "this is no text: *** ***" in told
     assert "vectorizer_refused" in told and "invalid_property" in told
     assert_hidden(told, "what came out")
     assert_hidden(everything(), "logs")
