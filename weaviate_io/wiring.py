@@ -1,6 +1,6 @@
 """The steps of a write, whatever it writes: in the bundle or by ``GroupIntoBatches``, and what its failures do.
 
-A transform of one kind of things says what it writes with a :class:`~weaviate_io.writing.Kind` and wires with what
+A transform of one kind of things says what it writes with a :class:`~weaviate_io.kind.Kind` and wires with what
 is here.
 """
 
@@ -22,10 +22,11 @@ from weaviate_io import proto
 from weaviate_io.batching import BATCH_SIZE, MAX_BUFFERING_SECONDS, Batched, GroupBoundedIntoBatches
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.flow import MAX_OBJECTS
+from weaviate_io.kind import Kind
 from weaviate_io.limits import CheckTotal, Limit
 from weaviate_io.providers import Providers, joined_headers
 from weaviate_io.schema import TENANT_NAME
-from weaviate_io.writing import FAILED, DryRunFn, EncodeFn, Kind, SendFn, WriteInBundleFn
+from weaviate_io.writing import FAILED, DryRunFn, EncodeFn, SendFn, WriteInBundleFn
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from weaviate_io.objects import FailedObject, WrittenObject
 from weaviate_io.providers import Providers
 from weaviate_io.schema import collection_name
 from weaviate_io.tenants import AllowedNames, AllowedTenants
+from weaviate_io.translating import Settings
 from weaviate_io.verification import VERIFY
 from weaviate_io.wiring import Write, connection_of, level_of, limit_of, one_of, tenant_name
-from weaviate_io.writing import Settings
 
 _Disposition = TypeVar("_Disposition", CreateDisposition, WriteDisposition)
 

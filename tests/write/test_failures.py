@@ -24,7 +24,7 @@ from weaviate_io.limits import CheckTotal, FailureLimit, Limit, TooManyErrors
 from weaviate_io.objects import SourceRow
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.testing import Errors, ErrorsWhere
-from weaviate_io.writing import Translator
+from weaviate_io.translating import Translator
 
 SCHEMA = {
     "class": "Article",

@@ -13,6 +13,7 @@ from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition
 from weaviate_io.dead_letter import failed_reference, failed_reference_row
 from weaviate_io.errors import RowError, WeaviateError
+from weaviate_io.kind import Encoders, Kind, Translated, sources
 from weaviate_io.mapping import Field, Source
 from weaviate_io.objects import FailedReference, WeaviateReference
 from weaviate_io.outcome import Failure
@@ -23,7 +24,6 @@ from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema, collection_name
 from weaviate_io.sender import Sender
 from weaviate_io.wiring import Write, connection_of, level_of, limit_of, tenant_name
-from weaviate_io.writing import Encoders, Kind, Translated, sources
 
 
 class WriteReferencesToWeaviateResult(NamedTuple):

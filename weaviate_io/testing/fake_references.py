@@ -1,29 +1,12 @@
-"""References of the fake server: which it accepts, in the words of a real one (1.39), and what objects have."""
+"""References that the fake server is sent: which it accepts, in the words of a real one (1.39)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable
+from typing import Any
 
-from weaviate_io.testing.fake_rules import canonical_uuid, capitalized
-
-if TYPE_CHECKING:
-    from weaviate_io.testing.fake_store import FakeStore, Key
-
-BEACON = "weaviate://localhost/"
-
-
-def inline_references(message: Any, schema: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The beacons that an object was written with, by property."""
-    found: dict[str, list[str]] = {}
-    targets = {given["name"]: given["dataType"] for given in schema.get("properties") or ()}
-    for one in message.properties.single_target_ref_props:
-        beacons = [f"{BEACON}{targets[one.prop_name][0]}/{uuid}" for uuid in one.uuids]
-        found.setdefault(one.prop_name, []).extend(beacons)
-    for one in message.properties.multi_target_ref_props:
-        beacons = [f"{BEACON}{one.target_collection}/{uuid}" for uuid in one.uuids]
-        found.setdefault(one.prop_name, []).extend(beacons)
-    return found
+from weaviate_io.testing.fake_rules import BEACON, canonical_uuid, capitalized
+from weaviate_io.testing.fake_store import FakeStore, Key
 
 
 def add_references(store: FakeStore, messages: Iterable[Any], skip: Collection[int] = ()) -> dict[int, str]:
@@ -45,9 +28,8 @@ def add_references(store: FakeStore, messages: Iterable[Any], skip: Collection[i
             beacons = store.references.setdefault(key, {}).setdefault(message.name, [])
             if index not in skip and not (unique and beacon in beacons):
                 beacons.append(beacon)
-            if message.name[
-                :1
-            ].isupper():  # found regardless of case, stored as it was sent, and then not found
+            if message.name[:1].isupper():
+                # Found regardless of case, stored as it was sent, and then not found.
                 errors[index] = f"ref batch: property '{message.name}' not found in schema"
     return errors
 

@@ -132,3 +132,19 @@ def value_error(value: Any, kind: str, where: str) -> str | None:
     if kind == "int" and not (given == "number_value" and value.number_value.is_integer()):
         return f"invalid integer property {where}: requires an integer, the given value is '{shown}'"
     return None
+
+
+BEACON = "weaviate://localhost/"
+
+
+def inline_references(message: Any, schema: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The beacons that an object was written with, by property."""
+    found: dict[str, list[str]] = {}
+    targets = {given["name"]: given["dataType"] for given in schema.get("properties") or ()}
+    for one in message.properties.single_target_ref_props:
+        beacons = [f"{BEACON}{targets[one.prop_name][0]}/{uuid}" for uuid in one.uuids]
+        found.setdefault(one.prop_name, []).extend(beacons)
+    for one in message.properties.multi_target_ref_props:
+        beacons = [f"{BEACON}{one.target_collection}/{uuid}" for uuid in one.uuids]
+        found.setdefault(one.prop_name, []).extend(beacons)
+    return found

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from weaviate_io.testing.fake_references import inline_references
 from weaviate_io.testing.fake_rules import (
     canonical_uuid,
     capitalized,
     check_tenant_name,
+    inline_references,
     value_error,
     vector_length,
     vectors_of,

@@ -1,0 +1,116 @@
+"""Objects as what is written: rows to encoded objects, how they are sent, and what comes out for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any, Optional, Union
+
+from weaviate_io.client import Client
+from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition, SchemaSource
+from weaviate_io.dead_letter import failed_object, failed_row
+from weaviate_io.encoding import ObjectEncoder, decode_object, encoded_object
+from weaviate_io.errors import RowError, WeaviateError
+from weaviate_io.indexing import is_synchronous
+from weaviate_io.kind import Encoders, Kind, Origin, Translated, sources
+from weaviate_io.mapping import Mapper, Source
+from weaviate_io.objects import FailedObject, WeaviateObject, WrittenObject
+from weaviate_io.outcome import Failure, Tally
+from weaviate_io.repair import BatchObjects
+from weaviate_io.request import Encoded, Item
+from weaviate_io.schema import CollectionSchema
+from weaviate_io.sender import Sender
+from weaviate_io.tenants import AllowedTenants, Tenants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Kind):
+    """A write of objects."""
+
+    mapper: Mapper
+    schema: SchemaSource
+    create_disposition: CreateDisposition
+    unknown_properties: str
+    dimensions: Union[int, Mapping[str, int], None]
+    timezone: Optional[tzinfo]
+    create_tenants: bool = False
+    activate_tenants: bool = False
+    allowed_tenants: Optional[AllowedTenants] = None
+    verify: str = "existing"
+
+    def open_translator(self, opened: Client) -> Translator:
+        return Translator(self, opened)
+
+    def open_sender(self, opened: Client) -> Sender:
+        tally = Tally()
+        method = BatchObjects(self.verify, tally, lambda collection: is_synchronous(opened, collection))
+        return Sender(opened, method, consistency_level=self.level, batch_size=self.batch_size, tally=tally)
+
+    def open_tenants(self, opened: Client) -> Tenants:
+        return Tenants(opened, self.name, self.create_tenants, self.activate_tenants)
+
+    def encoded(self, payload: bytes) -> Encoded:
+        return encoded_object(payload)
+
+    def done(self, collection: str, encoded: Encoded) -> WrittenObject:
+        return WrittenObject(collection, encoded.uuid, encoded.tenant)
+
+    def dead(self, failure: Failure, item: Item) -> FailedObject:
+        origin: Origin = item.owner
+        given = origin.given
+        if given is None:
+            given = decode_object(item.encoded.payload, origin.schema)
+        return failed_object(failure, item.encoded, given, origin.position)
+
+
+class Translator:
+    """Elements to encoded objects, each checked against the schema of its collection."""
+
+    def __init__(self, settings: Settings, opened: Client) -> None:
+        self._settings = settings
+        self._mapper = settings.mapper
+        self._client = opened
+        catalog = Catalog(
+            opened, settings.schema, settings.create_disposition, settings.auto_schema, settings.dry_run
+        )
+        self._encoders = Encoders(catalog, self._new_encoder)
+
+    def translate(self, element: Any) -> Iterator[Union[Translated, FailedObject]]:
+        """The objects of an element: one, or as many as a table has rows. Failures take their place."""
+        return map(self._translate, sources(element))
+
+    def _translate(self, source: Source) -> Union[Translated, FailedObject]:
+        row, position, text, name = source
+        given: Optional[WeaviateObject] = None
+        try:
+            name = name or self._mapper.destination(row)
+            schema, encoder = self._encoders.get(name)
+            given = self._mapper.map(row, schema, text)
+            try:
+                encoded = encoder.encode(given)
+            except RowError as error:
+                schema, encoder = self._encoders.changed(name, schema, error)
+                given = self._mapper.map(row, schema, text)
+                encoded = encoder.encode(given)
+            if self._settings.allowed_tenants is not None:
+                self._settings.allowed_tenants.check(encoded.tenant, name)
+        except RowError as error:
+            if isinstance(error, CollectionNotFound) and not callable(self._mapper.collection):
+                raise WeaviateError(str(error)) from None
+            # Text is kept as it came: what it stands for is up to the schema at the time of the replay.
+            return failed_row(error, source._replace(collection=name), None if text else given)
+        return Translated(schema, encoded, given, position)
+
+    def _new_encoder(self, schema: CollectionSchema) -> ObjectEncoder:
+        given = self._settings.dimensions
+        if isinstance(given, int):
+            dimensions: Mapping[str, int] = dict.fromkeys(schema.vectors, given)
+        else:
+            dimensions = given or self._client.stored_dimensions(schema)
+        return ObjectEncoder(
+            schema,
+            unknown_properties=self._settings.unknown_properties,
+            dimensions=dimensions,
+            timezone=self._settings.timezone,
+        )
