@@ -20,7 +20,7 @@ from weaviate_io.encoding import vector_names, with_nudged_vectors, with_vectors
 from weaviate_io.outcome import Outcome, Tally
 from weaviate_io.request import Entry, Request
 from weaviate_io.schema import CollectionSchema
-from weaviate_io.verification import Search, by_ids, stored_ids, tenants_of, unindexed_ids
+from weaviate_io.verification import Search, by_cursor, by_ids, stored_ids, tenants_of, unindexed_ids
 
 
 class Found(NamedTuple):
@@ -131,15 +131,16 @@ class BatchObjects:
         lost, _ = self._not_in_index(search, request.schema, suspects)
         if lost and not self._is_synchronous(request.schema.name):
             lost = []
-        self._tally.unindexed += len(lost)
         missing = {id(entry) for entry in lost}
+        missing |= {id(entry) for entry in _not_filtered(search, request.schema, suspects)}
+        self._tally.unindexed += len(missing)
         for entry in suspects:
             exact = entry.items[-1].encoded.payload
             entry.suspect = id(entry) in missing
             if entry.suspect:
                 entry.steps = [exact]
                 result.missing.append(entry)
-            elif not lost:
+            elif not missing:
                 result.settled.append(entry)
             elif vector_names(exact):
                 entry.steps = [with_nudged_vectors(exact), exact]
@@ -176,12 +177,22 @@ def _among(entries: Sequence[Entry], places: set[tuple[Optional[str], str]]) -> 
     return [entry for entry in entries if (entry.tenant, entry.uuid) in places]
 
 
+def _not_filtered(search: Search, schema: CollectionSchema, entries: Sequence[Entry]) -> list[Entry]:
+    """Acknowledged entries that no filter finds."""
+    stored = {
+        (tenant, uuid)
+        for tenant, group in tenants_of(entries).items()
+        for uuid in stored_ids(search, schema, tenant, [entry.uuid for entry in group])
+    }
+    return [entry for entry in entries if (entry.tenant, entry.uuid) not in stored]
+
+
 def _plan_made(search: Search, request: Request, entries: Sequence[Entry], result: Found) -> None:
     """Plan to send the vectors that the server made nudged, and then as they are read."""
     stored = _read_vectors(search, request, entries)
     for entry in entries:
         plain = entry.items[-1].encoded.payload
-        found = stored.get((entry.tenant, entry.uuid))
+        found = stored.get((entry.tenant, entry.uuid)) or _read_unfiltered(search, request, entry)
         if found is None:
             entry.steps = [plain]
             result.missing.append(entry)
@@ -194,6 +205,14 @@ def _plan_made(search: Search, request: Request, entries: Sequence[Entry], resul
         else:
             entry.suspect = False
             result.settled.append(entry)
+
+
+def _read_unfiltered(search: Search, request: Request, entry: Entry) -> Any:
+    """The vectors of an object that no filter finds: a killed server may come back without its entries there."""
+    wanted = by_cursor(request.schema.name, entry.tenant, entry.uuid)
+    wanted.metadata.vector = True
+    results = search(wanted).results
+    return results[0].metadata if results and results[0].metadata.id == entry.uuid else None
 
 
 def _read_vectors(

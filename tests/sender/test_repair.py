@@ -105,7 +105,7 @@ class Made:
         if self.errors:
             raise self.errors.pop(0)
         reply = proto.SearchReply()
-        for uuid in self.searches[-1]:
+        for uuid in self.searches[-1]:  # not by cursor: what is hidden here is not there at all
             if uuid in self.hidden or ("Article", "", uuid) not in self.fake.objects:
                 continue
             result = reply.results.add()

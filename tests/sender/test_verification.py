@@ -14,7 +14,7 @@ from weaviate_io.errors import SearchRefused
 from weaviate_io.outcome import Tally
 from weaviate_io.repair import BatchObjects
 from weaviate_io.testing import FakeWeaviate, faults
-from weaviate_io.vectors import encode_vector
+from weaviate_io.vectors import decode_vector, encode_vector
 
 Code = grpc.StatusCode
 
@@ -168,7 +168,8 @@ def test_with_all_new_objects_are_looked_for_once_they_are_acknowledged(rig: Cal
     sure = rig("all")
     sure.write(*range(4))
     methods = [method for method, _ in sure.calls()]
-    assert methods == ["Search", "BatchObjects", "Search", "Search"]  # stored? written. length? indexed?
+    # stored? written. length? indexed? found by a filter?
+    assert methods == ["Search", "BatchObjects", "Search", "Search", "Search"]
     assert (sure.tally.verified, sure.tally.unindexed) == (4, 0)
 
 
@@ -190,6 +191,16 @@ def test_with_existing_new_objects_are_not_looked_for(rig: Callable[..., Verifie
     trusting.send(*range(4))
     trusting.drain()
     assert len(trusting.server.unindexed) == 4 and trusting.tally.verified == 0
+
+
+def test_with_all_what_no_filter_finds_is_repaired(rig: Callable[..., Verified]) -> None:
+    """A killed server may come back with objects that are stored, but not where filters look for them."""
+    sure = rig("all")
+    sure.left_by_a_dead_process(*range(4))
+    sure.server.unfiltered.update(key for key in sure.server.objects if numbers_of([key[2]]) <= {1, 2})
+    sure.write(*range(4))
+    sure.check_all_written(*range(4))
+    assert not sure.server.unfiltered and sure.tally.unindexed == 2
 
 
 def test_a_repair_that_another_writer_spoils_is_done_again(rig: Callable[..., Verified]) -> None:
@@ -299,3 +310,25 @@ def test_made_vectors_that_are_indexed_are_left_alone(making: Verified) -> None:
     making.send(*range(6))
     making.drain()
     assert making.batches() == [set(range(6))] and making.tally.verified == 6
+
+
+def test_made_vectors_of_objects_that_no_filter_finds_are_read_all_the_same(making: Verified) -> None:
+    """After an open outcome the server has them, but a search by their ids does not know of it."""
+    making.server.script(faults.Disconnect(stored=True))
+    put = making.server._store._put
+
+    def lose(key: Any, message: Any, *more: Any) -> Any:
+        before = key in making.server.objects
+        error = put(key, message, *more)
+        if not before and numbers_of([key[2]]) <= {1, 2}:
+            making.server.unfiltered.add(key)
+        return error
+
+    making.server._store._put = lose  # type: ignore[method-assign]
+    making.send(*range(4))
+    making.drain()
+    assert not making.failures() and not making.server.unfiltered
+    stored = {numbers_of([key[2]]).pop(): message for key, message in making.server.objects.items()}
+    assert {n: list(decode_vector(m.vector_bytes)) for n, m in stored.items()} == {
+        n: [n, 0.5] for n in range(4)
+    }

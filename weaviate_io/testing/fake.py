@@ -63,6 +63,8 @@ class FakeWeaviate:
       requests: every gRPC request so far, a list of :class:`Request`.
       unindexed: keys of objects that are stored but missing in the vector index. Sending them again as they
         are does not help, as on a real server; sending a changed vector does.
+      unfiltered: keys of objects that are stored but that no filter finds, as a killed server may leave them; the
+        same helps.
       deleted: keys of deleted objects, in order.
 
     >>> with FakeWeaviate() as fake:
@@ -113,6 +115,11 @@ class FakeWeaviate:
     def unindexed(self) -> set[Key]:
         """Objects that the vector index misses."""
         return self._store.unindexed
+
+    @property
+    def unfiltered(self) -> set[Key]:
+        """Objects that no filter finds."""
+        return self._store.unfiltered
 
     @property
     def deleted(self) -> list[Key]:
@@ -328,7 +335,7 @@ class FakeWeaviate:
             raise RequestRefused(
                 "explorer: list class: search: invalid pagination params: query maximum results exceeded"
             )
-        found = self._store.select(query.collection, query.tenant, uuids, query.limit or 10)
+        found = self._store.select(query.collection, query.tenant, uuids, query.limit or 10, query.after)
         if query.HasField("near_vector"):
             if uuids is None:
                 call.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake searches by vector among ids only")

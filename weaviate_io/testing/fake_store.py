@@ -48,6 +48,7 @@ class FakeStore:
         self.objects: dict[Key, Any] = {}
         self.references: dict[Key, dict[str, list[str]]] = {}
         self.unindexed: set[Key] = set()
+        self.unfiltered: set[Key] = set()
         self.deleted: list[Key] = []
         self._lengths: dict[tuple[str, str, str], int] = {}
 
@@ -60,6 +61,7 @@ class FakeStore:
                 self.objects,
                 self.references,
                 self.unindexed,
+                self.unfiltered,
                 self.deleted,
                 self._lengths,
             ):
@@ -120,6 +122,7 @@ class FakeStore:
             if self.objects.pop(key, None) is not None:
                 self.references.pop(key, None)
                 self.unindexed.discard(key)
+                self.unfiltered.discard(key)
                 self.deleted.append(key)
 
     def write(
@@ -271,6 +274,7 @@ class FakeStore:
         if not vectors:
             self.unindexed.discard(key)
         elif old is None or vectors_of(old, schema) != vectors:
+            self.unfiltered.discard(key)
             if indexed:
                 self.unindexed.discard(key)
             else:
@@ -279,9 +283,9 @@ class FakeStore:
         return error
 
     def select(
-        self, collection: str, tenant: str, uuids: Iterable[str] | None, limit: int
+        self, collection: str, tenant: str, uuids: Iterable[str] | None, limit: int, after: str = ""
     ) -> list[tuple[str, Any]]:
-        """Objects by id, or all of them in the order of ids when ``uuids`` is ``None``.
+        """Objects by id; or in the order of ids, those behind ``after``, when ``uuids`` is ``None``.
 
         A real server gives what a filter finds in an order of its own, so this is not that of the ids either.
 
@@ -298,11 +302,15 @@ class FakeStore:
                 where = f"object search at index {collection.lower()}"
                 raise RequestRefused(f"explorer: list class: search: {where}: {error}") from None
             if uuids is None:
-                keys = sorted(key for key in self.objects if key[:2] == (collection, tenant))
+                keys = sorted(key for key in self.objects if key[:2] == (collection, tenant) and key[2] > after)
             else:
                 asked = sorted({(collection, tenant, uuid) for uuid in uuids}, reverse=True)
                 # the server's index of ids holds them as they were sent, upper case and braces included
-                keys = [key for key in asked if key in self.objects and self.objects[key].uuid == key[2]]
+                keys = [
+                    key
+                    for key in asked
+                    if key in self.objects and self.objects[key].uuid == key[2] and key not in self.unfiltered
+                ]
             return [(key[2], self.objects[key]) for key in keys[:limit]]
 
     def near(
