@@ -35,6 +35,7 @@ NOT_GIVEN = "in an output, but never sent"
 NOT_BY_ID = "not found by id"
 NOT_BY_FILTER = "not found by filter"
 NOT_IN_INDEX = "not in the vector index"
+_OF_REPLICA = (LOST, ALTERED, NOT_BY_ID, NOT_BY_FILTER, NOT_IN_INDEX)
 
 _CHUNK = 500  # ids in a filter; far below the flat-search cutoff, so that a search scans all of them
 _BY_ID = 500  # objects that are asked for one by one; the filter by ids asks for all
@@ -46,6 +47,11 @@ class Problem(NamedTuple):
     kind: str
     where: str
     keys: tuple[Key, ...]
+
+    @property
+    def place(self) -> str:
+        """Name of the place, without what was asked there."""
+        return self.where.partition(",")[0]
 
     def __str__(self) -> str:
         some = ", ".join(str(key) for key in self.keys[:3])
@@ -76,14 +82,12 @@ class Verdict:
             self.problems.append(Problem(kind, where, found))
 
 
-def places_of(
-    server: WeaviateServer | FakeWeaviate, debug_url: str | None = None, settling: float = 0.0
-) -> list[Place]:
+def places_of(server: WeaviateServer | FakeWeaviate, debug_url: str | None = None) -> list[Place]:
     """All that has to be asked: the fake, or each node of a server, as each has a replica of its own."""
     if isinstance(server, FakeWeaviate):
         return [FakePlace(server)]
     if len(server.urls) == 1:
-        return [RestPlace(server.url, debug_url=debug_url, settling=settling)]
+        return [RestPlace(server.url, debug_url=debug_url)]
     return [RestPlace(url, f"node{number}") for number, url in enumerate(server.urls, 1)]
 
 
@@ -98,15 +102,17 @@ def judge(
     written: Iterable[Key],
     failed: Iterable[Key],
     filter_by: str | None = None,
+    needed: int | None = None,
 ) -> Verdict:
     """Compare what was given with what came out and with what is there.
 
     Args:
-      places: where to look; each must have everything.
+      places: where to look: the replicas.
       sent: all objects that were given, with uuid and collection. Of several with one key any may be stored.
       written: keys that came out as written, as often as they came.
       failed: keys that came out as failed, likewise.
       filter_by: name of an int property with another value for each object, to look for them by.
+      needed: how many places must have an object as it should be; ``None`` is all of them.
     """
     given: dict[Key, list[WeaviateObject]] = defaultdict(list)
     for one in sent:
@@ -117,7 +123,27 @@ def judge(
     for place in places:
         for collection in sorted({key.collection for key in given}):
             _judge_place(verdict, place, collection, given, told_written, filter_by)
+    if needed is not None:
+        _forgive(verdict, len(places) - needed)
     return verdict
+
+
+def _forgive(verdict: Verdict, most: int) -> None:
+    """Make notes of problems with objects that are as they should be in all places but so many."""
+    bad_places: dict[Key, set[str]] = defaultdict(set)
+    for problem in verdict.problems:
+        if problem.kind in _OF_REPLICA:
+            for key in problem.keys:
+                bad_places[key].add(problem.place)
+    problems, verdict.problems = verdict.problems, []
+    for problem in problems:
+        if problem.kind not in _OF_REPLICA:
+            verdict.problems.append(problem)
+            continue
+        forgiven = [key for key in problem.keys if len(bad_places[key]) <= most]
+        if forgiven:
+            verdict.notes.append(f"enough other replicas: {problem._replace(keys=tuple(forgiven))}")
+        verdict.add(problem.kind, problem.where, set(problem.keys) - set(forgiven))
 
 
 def _judge_outputs(
@@ -166,11 +192,22 @@ def _judge_place(
         else:
             _judge_index(verdict, place, name, [key for key in there if name in stored[key].vectors], stored)
     for graph in place.graphs(collection):
-        if graph.unreachable or graph.tombstones:
+        if graph.unreachable:
+            keys = [key for key in there if graph.index in stored[key].vectors]
             verdict.notes.append(
                 f"{where}: {graph.unreachable} nodes of the graph {graph.index!r} of {collection} cannot be "
-                f"reached, up to {graph.tombstones} of them deleted ones"
+                f"reached ({graph.tombstones} nodes are deleted ones, which may be among them); of {len(keys)} "
+                f"objects {_not_nearest(place, graph.index, keys, stored)} are not found by their own vector"
             )
+
+
+def _not_nearest(place: Place, name: str, keys: Sequence[Key], stored: Mapping[Key, Stored]) -> int:
+    """How many objects a search among all, with their own vector, does not find."""
+    missed = 0
+    for collection, tenant, some in _chunks(keys, 100):
+        found = place.nearest(collection, tenant, name, [stored[key].vectors[name] for key in some])
+        missed += sum(key.uuid not in uuids for key, uuids in zip(some, found, strict=True))
+    return missed
 
 
 def _judge_filters(
@@ -209,13 +246,13 @@ def _judge_index(
     verdict.add(NOT_IN_INDEX, f"{place.name}, index {name!r}", missing)
 
 
-def _chunks(keys: Iterable[Key]) -> Iterator[tuple[str, str, list[Key]]]:
+def _chunks(keys: Iterable[Key], size: int = _CHUNK) -> Iterator[tuple[str, str, list[Key]]]:
     groups: dict[tuple[str, str], list[Key]] = defaultdict(list)
     for key in keys:
         groups[key.collection, key.tenant].append(key)
     for (collection, tenant), group in groups.items():
-        for start in range(0, len(group), _CHUNK):
-            yield collection, tenant, group[start : start + _CHUNK]
+        for start in range(0, len(group), size):
+            yield collection, tenant, group[start : start + size]
 
 
 def _indexes(schema: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -6,7 +6,6 @@ Both give the same answers, so the oracle does not know which of them it asks.
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -73,6 +72,11 @@ class Place(Protocol):
     ) -> set[str]:
         """Those of the ids that a vector search finds among them."""
 
+    def nearest(
+        self, collection: str, tenant: str, index: str, queries: Sequence[np.ndarray]
+    ) -> list[set[str]]:
+        """The few ids that a vector search among all objects finds, for each query."""
+
     def graphs(self, collection: str) -> list[Graph]:
         """What the HNSW indexes say of themselves; empty where they cannot be asked."""
 
@@ -84,16 +88,12 @@ class RestPlace:
       url: its REST address.
       name: its name, such as ``node1``; needed where there are several.
       debug_url: address of its debug listener (``DEBUG_ENDPOINTS_ENABLED``), where it has one.
-      settling: seconds to wait for deleted nodes to leave the graph, lest they be taken for unreachable ones.
     """
 
-    def __init__(
-        self, url: str, name: str = "node1", debug_url: str | None = None, settling: float = 0.0
-    ) -> None:
+    def __init__(self, url: str, name: str = "node1", debug_url: str | None = None) -> None:
         self.name = name
         self._url = url
         self._debug_url = debug_url
-        self._settling = settling
         self._session = requests.Session()
         self._session.trust_env = False
         self._schemas: dict[str, dict[str, Any]] = {}
@@ -150,24 +150,42 @@ class RestPlace:
         self, collection: str, tenant: str, index: str, query: np.ndarray, uuids: Sequence[str]
     ) -> set[str]:
         where = f'path: ["id"], operator: ContainsAny, valueText: {json.dumps(list(uuids))}'
-        target = f', targetVectors: ["{index}"]' if index else ""
-        near = f"vector: {json.dumps(query.tolist())}{target}"
-        return set(self._query(collection, tenant, len(uuids), f"where: {{{where}}}, nearVector: {{{near}}}"))
+        near = _near(query, index)
+        return set(self._query(collection, tenant, len(uuids), f"where: {{{where}}}, nearVector: {near}"))
+
+    def nearest(
+        self, collection: str, tenant: str, index: str, queries: Sequence[np.ndarray]
+    ) -> list[set[str]]:
+        searches = (
+            f"q{number}: {collection}({self._among(collection, tenant, 3)}, "
+            f"nearVector: {_near(query, index)}) {{ _additional {{ id }} }}"
+            for number, query in enumerate(queries)
+        )
+        found = self._ask(collection, " ".join(searches))
+        return [{one["_additional"]["id"] for one in found[f"q{n}"]} for n in range(len(queries))]
 
     def _is_replicated(self, collection: str) -> bool:
         return int(self.schema(collection).get("replicationConfig", {}).get("factor", 1)) > 1
 
-    def _query(self, collection: str, tenant: str, limit: int, arguments: str) -> Counter[str]:
-        arguments += f", limit: {limit}"
+    def _among(self, collection: str, tenant: str, limit: int) -> str:
+        arguments = f"limit: {limit}"
         if tenant:
             arguments += f', tenant: "{tenant}"'
         if self._is_replicated(collection):
             arguments += ", consistencyLevel: ONE"  # this node's replica, and no repair by reading
-        query = f"{{ Get {{ {collection}({arguments}) {{ _additional {{ id }} }} }} }}"
+        return arguments
+
+    def _query(self, collection: str, tenant: str, limit: int, arguments: str) -> Counter[str]:
+        among = self._among(collection, tenant, limit)
+        found = self._ask(collection, f"{collection}({arguments}, {among}) {{ _additional {{ id }} }}")
+        return Counter(one["_additional"]["id"] for one in found[collection])
+
+    def _ask(self, collection: str, searches: str) -> dict[str, Any]:
+        query = f"{{ Get {{ {searches} }} }}"
         reply = self._session.post(f"{self._url}/v1/graphql", json={"query": query}, timeout=60).json()
         if reply.get("errors"):
             raise AssertionError(f"{self.name}: a search in {collection} gives {str(reply['errors'])[:300]}")
-        return Counter(found["_additional"]["id"] for found in reply["data"]["Get"][collection])
+        return dict(reply["data"]["Get"])
 
     def graphs(self, collection: str) -> list[Graph]:
         if not self._debug_url:
@@ -182,12 +200,13 @@ class RestPlace:
 
     def _stats(self, collection: str, shard: str, index: str) -> tuple[int, int]:
         path = f"{self._debug_url}/debug/stats/collection/{collection}/shards/{shard}/{index}".rstrip("/")
-        give_up = time.monotonic() + self._settling
-        while True:
-            stats = self._session.get(path, timeout=60).json()
-            if not stats["numTombstones"] or time.monotonic() > give_up:
-                return len(stats["unreachablePoints"]), stats["numTombstones"]
-            time.sleep(0.5)
+        stats = self._session.get(path, timeout=60).json()
+        return len(stats["unreachablePoints"]), stats["numTombstones"]
+
+
+def _near(query: np.ndarray, index: str) -> str:
+    target = f', targetVectors: ["{index}"]' if index else ""
+    return f"{{vector: {json.dumps(query.tolist())}{target}}}"
 
 
 class FakePlace:
@@ -221,6 +240,11 @@ class FakePlace:
     ) -> set[str]:
         found = self.found_by_ids(collection, tenant, uuids)
         return {uuid for uuid in found if (collection, tenant, uuid) not in self._fake.unindexed}
+
+    def nearest(
+        self, collection: str, tenant: str, index: str, queries: Sequence[np.ndarray]
+    ) -> list[set[str]]:
+        raise NotImplementedError("the fake has no graph, and tells of none")
 
     def graphs(self, collection: str) -> list[Graph]:
         return []

@@ -182,6 +182,7 @@ def test_nodes_that_cannot_be_reached_are_noted(
     verdict = judge([place], case.sent, case.written, [])
     assert not verdict.problems
     assert len(verdict.notes) == 1 and "3 nodes of the graph 'one'" in verdict.notes[0]
+    assert verdict.notes[0].endswith(f"of {COUNT} objects 0 are not found by their own vector")
 
 
 class Forgetful(RestPlace):
@@ -211,3 +212,26 @@ class BadFilters(RestPlace):
         found = super().found_by_values(*asked)
         found[next(iter(sorted(found)))] += 1
         return found
+
+
+class Without(RestPlace):
+    """A replica that lacks an object."""
+
+    def __init__(self, url: str, name: str, lacks: Key) -> None:
+        super().__init__(url, name)
+        self._lacks = lacks
+
+    def everything(self, collection: str) -> Any:
+        return (one for one in super().everything(collection) if one[0] != self._lacks)
+
+
+def test_what_too_few_replicas_have_is_told(
+    server: WeaviateServer, filled: Callable[..., Case], new_name: Callable[[], str]
+) -> None:
+    case = filled(server, "unnamed", new_name())
+    key = case.written[3]
+    places = [Without(server.url, "a", key), Without(server.url, "b", key), RestPlace(server.url, "c")]
+    enough = judge(places, case.sent, case.written, [], needed=1)
+    assert not enough.problems and len(enough.notes) == 2
+    verdict = judge(places, case.sent, case.written, [], needed=2)
+    assert [tuple(one) for one in verdict.problems] == [(oracle.LOST, "a", (key,)), (oracle.LOST, "b", (key,))]
