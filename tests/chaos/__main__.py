@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import requests
 
@@ -42,7 +42,7 @@ from tests.chaos.importer import (
     slices_of,
 )
 from tests.chaos.script import LAST, Injected, Injector, kill, script_of
-from tests.oracle.judge import NOT_IN_INDEX, Problem, Verdict, judge, places_of
+from tests.oracle.judge import NOT_IN_INDEX, Verdict, judge, places_of
 from tests.oracle.places import Key
 from weaviate_io.testing import FaultProxy, WeaviateServer
 from weaviate_io.testing.process import free_ports
@@ -54,14 +54,6 @@ _TOLD = ("requests", "retries", "unknown_outcomes", "repaired", "unindexed", "ve
 
 class Late(Exception):
     """The import did not end in time."""
-
-
-class Import(NamedTuple):
-    """An import that ended: what came out, what was done to it, and the requests that were acknowledged."""
-
-    verdict: Verdict
-    requests: list[Request]
-    injected: list[Injected]
 
 
 class Chaos:
@@ -105,15 +97,12 @@ class Chaos:
         answer = requests.post(f"{self._server.url}/v1/schema", json=description(factor), timeout=60)
         answer.raise_for_status()
         hurt = self._import("import", with_faults=True)
-        gap, wrong = tell_apart(hurt)
-        kills = [one for one in hurt.injected if one.fault.kind == LAST.kind]
-        print(f"  known gap: {gap} entries of an index, of the last requests before {len(kills)} kills")
         peaceful = self._import("rerun", with_faults=False)
-        return [f"after the import: {one}" for one in wrong] + [
-            f"after the rerun: {one}" for one in peaceful.verdict.problems
+        return [f"after the import: {one}" for one in hurt.problems] + [
+            f"after the rerun: {one}" for one in peaceful.problems
         ]
 
-    def _import(self, name: str, with_faults: bool) -> Import:
+    def _import(self, name: str, with_faults: bool) -> Verdict:
         started = time.monotonic()
         over = threading.Event()
         with tempfile.TemporaryDirectory() as temporary, FaultProxy(self._server.grpc_url) as proxy:
@@ -126,15 +115,13 @@ class Chaos:
             injector = Injector(script, self._server, proxy, self._kill_worker, total, over)
             injector.start()
             try:
-                starts = self._work(folder, proxy.address)
+                starts = self._work(folder, proxy.address, injector)
             finally:
                 over.set()
                 injector.join()
                 for worker in self._workers:
                     worker.kill()
                     worker.wait()
-            if injector.error:
-                raise injector.error
             injected = list(injector.injected)
             if with_faults:
                 begin = time.monotonic()
@@ -153,15 +140,17 @@ class Chaos:
             print(f"    {one.begin - started:6.1f} s: {one.fault}")
         if len(injector.injected) < len(script):
             print(f"    {len(script) - len(injector.injected)} faults found the import ended")
-        print("  " + ", ".join(f"{key} {counters[key]:,}" for key in _TOLD))
+        told = [*_TOLD, *sorted(key for key in counters if key.startswith("failed_"))]
+        print("  " + ", ".join(f"{key} {counters[key]:,}" for key in told))
         needed = NEEDED[self._level] if self._level else None
         places = places_of(self._server, self._debug_url)
         verdict = judge(places, self.sent, written, failed, "number", needed)
         verdict.add("failed, or not, against expectation", "outputs", self.bad ^ set(failed))
+        tell_apart(verdict, acknowledged, [one.begin for one in injected if one.fault.kind == LAST.kind])
         print("  " + str(verdict).replace("\n", "\n  "), flush=True)
-        return Import(verdict, acknowledged, injected)
+        return verdict
 
-    def _work(self, folder: Path, grpc_url: str) -> int:
+    def _work(self, folder: Path, grpc_url: str, injector: Injector) -> int:
         """Run workers until all slices are kept; gives how often one was started."""
         slices = slices_of(self._objects)
         starts = 0
@@ -181,8 +170,11 @@ class Chaos:
                     starts += 1
             if all(worker.poll() == 0 for worker in self._workers):
                 return starts
+            if injector.error:
+                raise injector.error
             if time.monotonic() > self._give_up:
-                raise Late(f"{len(list(folder.glob('*.slice')))} of {len(slices)} slices were done in time")
+                done = len(list(folder.glob("*.slice")))
+                raise Late(f"{done} of {len(slices)} parts were done in time; {_last_words(folder)}")
             time.sleep(0.1)
 
     def _kill_worker(self, number: int) -> None:
@@ -191,33 +183,41 @@ class Chaos:
 
 def _start(plan: Plan) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.chaos.importer", json.dumps(plan._asdict())]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(Path(plan.folder) / "log", "ab") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
-def tell_apart(done: Import) -> tuple[int, list[Problem]]:
-    """The number of index entries that the known gap explains, and the problems that are left."""
-    kills = [one.begin for one in done.injected if one.fault.kind == LAST.kind]
+def _last_words(folder: Path) -> str:
+    lines = (folder / "log").read_text(errors="replace").split("\n")
+    return next((f"last in the log: {line[:500]}" for line in reversed(lines) if line), "no word in the log")
+
+
+def tell_apart(verdict: Verdict, acknowledged: Sequence[Request], kills: Sequence[float]) -> None:
+    """Make notes of the problems that the known gap explains.
+
+    Args:
+      verdict: of the import.
+      acknowledged: all requests that were acknowledged.
+      kills: ``time.monotonic()`` at which a node was killed.
+    """
     last: dict[str, Request] = {}
-    for request in sorted(done.requests, key=lambda one: one.acknowledged):
+    for request in sorted(acknowledged, key=lambda one: one.acknowledged):
         last.update(dict.fromkeys(request.uuids, request))
 
     def is_gap(key: Key) -> bool:
         own = last.get(key.uuid)
         return own is not None and any(
             own.acknowledged < kill
-            and not any(own.acknowledged < one.sent and one.acknowledged < kill for one in done.requests)
+            and not any(own.acknowledged < one.sent and one.acknowledged < kill for one in acknowledged)
             for kill in kills
         )
 
-    gap, wrong = 0, []
-    for problem in done.verdict.problems:
-        unexplained = problem.keys
-        if problem.kind == NOT_IN_INDEX:
-            unexplained = tuple(key for key in problem.keys if not is_gap(key))
-            gap += len(problem.keys) - len(unexplained)
-        if unexplained:
-            wrong.append(problem._replace(keys=unexplained))
-    return gap, wrong
+    problems, verdict.problems = verdict.problems, []
+    for problem in problems:
+        explained = {key for key in problem.keys if problem.kind == NOT_IN_INDEX and is_gap(key)}
+        if explained:
+            verdict.notes.append(f"known gap: {problem._replace(keys=tuple(sorted(explained)))}")
+        verdict.add(problem.kind, problem.where, set(problem.keys) - explained)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
