@@ -21,8 +21,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,11 @@ class Chaos:
         places = places_of(self._server, self._debug_url)
         verdict = judge(places, self.sent, written, failed, "number", needed)
         verdict.add("failed, or not, against expectation", "outputs", self.bad ^ set(failed))
-        tell_apart(verdict, acknowledged, [one.begin for one in injected if one.fault.kind == LAST.kind])
+        kills: dict[str, list[float]] = defaultdict(list)
+        for one in injected:
+            if one.fault.kind == LAST.kind:
+                kills[f"node{one.fault.target + 1}"].append(one.begin)
+        tell_apart(verdict, acknowledged, kills)
         print("  " + str(verdict).replace("\n", "\n  "), flush=True)
         return verdict
 
@@ -192,29 +196,29 @@ def _last_words(folder: Path) -> str:
     return next((f"last in the log: {line[:500]}" for line in reversed(lines) if line), "no word in the log")
 
 
-def tell_apart(verdict: Verdict, acknowledged: Sequence[Request], kills: Sequence[float]) -> None:
+def tell_apart(verdict: Verdict, acknowledged: Sequence[Request], kills: Mapping[str, Sequence[float]]) -> None:
     """Make notes of the problems that the known gap explains.
 
     Args:
       verdict: of the import.
       acknowledged: all requests that were acknowledged.
-      kills: ``time.monotonic()`` at which a node was killed.
+      kills: ``time.monotonic()`` of the kills of each node.
     """
     last: dict[str, Request] = {}
     for request in sorted(acknowledged, key=lambda one: one.acknowledged):
         last.update(dict.fromkeys(request.uuids, request))
 
-    def is_gap(key: Key) -> bool:
+    def is_gap(place: str, key: Key) -> bool:
         own = last.get(key.uuid)
         return own is not None and any(
             own.acknowledged < kill
             and not any(own.acknowledged < one.sent and one.acknowledged < kill for one in acknowledged)
-            for kill in kills
+            for kill in kills.get(place, ())
         )
 
     problems, verdict.problems = verdict.problems, []
     for problem in problems:
-        explained = {key for key in problem.keys if problem.kind == NOT_IN_INDEX and is_gap(key)}
+        explained = {key for key in problem.keys if problem.kind == NOT_IN_INDEX and is_gap(problem.place, key)}
         if explained:
             verdict.notes.append(f"known gap: {problem._replace(keys=tuple(sorted(explained)))}")
         verdict.add(problem.kind, problem.where, set(problem.keys) - explained)

@@ -54,6 +54,6 @@ def test_only_the_last_requests_before_a_kill_explain_what_an_index_misses(
 ) -> None:
     verdict = Verdict(1, 1, 0)
     verdict.add(kind, "node1", [KEY])
-    tell_apart(verdict, requests, [kill])
+    tell_apart(verdict, requests, {"node1": [kill]})
     assert len(verdict.notes) == gap and len(verdict.problems) == 1 - gap
     assert str(KEY) in str(verdict)
