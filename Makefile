@@ -40,7 +40,7 @@ test: $(VENV)/ready lint ## all tests, those on a real server included
 test-fast: $(VENV)/ready ## the tests that need no server
 	$(PYTEST) -m "not server"
 
-chaos: $(VENV)/ready ## imports whose servers, network and workers are killed, judged; OPTIONS="--seed 1 --nodes 3"
+chaos: $(VENV)/ready ## an import whose server, network and workers are killed; OPTIONS="--seed 1 --nodes 3"
 	$(RUN) -m tests.chaos $(OPTIONS)
 
 chaos-short: $(VENV)/ready ## one small import of that kind, under two minutes
