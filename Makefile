@@ -23,7 +23,7 @@ print(*project["dependencies"], *sum(project["optional-dependencies"].values(), 
 endef
 export REQUIREMENTS
 
-.PHONY: help demo server test test-fast lint format proto bench clean
+.PHONY: help demo server test test-fast chaos chaos-short lint format proto bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,6 +39,12 @@ test: $(VENV)/ready lint ## all tests, those on a real server included
 
 test-fast: $(VENV)/ready ## the tests that need no server
 	$(PYTEST) -m "not server"
+
+chaos: $(VENV)/ready ## an import whose server, network and workers are killed; OPTIONS="--seed 1 --nodes 3"
+	$(RUN) -m tests.chaos $(OPTIONS)
+
+chaos-short: $(VENV)/ready ## one small import of that kind, under two minutes
+	$(RUN) -m tests.chaos --short --seconds 300 $(OPTIONS)
 
 lint: $(VENV)/ready ## style, types, and generated files against their sources
 	$(VENV)/bin/ruff check .

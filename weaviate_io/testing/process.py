@@ -129,8 +129,10 @@ def node_environment(
     }
     if len(ports) == 1:
         environment |= ALONE
-    if index:
-        environment["CLUSTER_JOIN"] = f"{LOOPBACK}:{ports[0].gossip}"
+    # The first one too: started again, it would know no other, and take a quorum of itself alone for enough.
+    others = [f"{LOOPBACK}:{other.gossip}" for other in ports if other is not mine]
+    if others:
+        environment["CLUSTER_JOIN"] = ",".join(others)
     return environment | dict(extra)
 
 
