@@ -81,5 +81,5 @@ def before_batch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], N
 def own_server() -> Iterator[WeaviateServer]:
     """A server of the module alone, to be killed and frozen."""
     # An environment of its own keeps it apart from a server that runs already.
-    with WeaviateServer(version="1.39.3", environment={"LOG_LEVEL": "error"}) as running:
+    with WeaviateServer(version="1.39.3", environment={"AUTOSCHEMA_ENABLED": "false"}) as running:
         yield running

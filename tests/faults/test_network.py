@@ -77,8 +77,8 @@ def test_a_crawling_network_gets_smaller_requests(
         proxy.bandwidth = 400_000
         one = trial(through=proxy.address)
         large = [
-            given._replace(properties={**given.properties, "title": "x" * 1500})
-            for given in one.objects(range(400))
+            given._replace(properties={**given.properties, "title": "x" * 1000})
+            for given in one.objects(range(200))
         ]
         done = one.run(large)
         one.check(most_sends=20)

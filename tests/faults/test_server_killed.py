@@ -35,8 +35,7 @@ class Hurt:
         return 0.2
 
 
-@pytest.mark.parametrize("seed", [3, 17])
-@pytest.mark.parametrize("way", ["kill", "stop", "pause"])
+@pytest.mark.parametrize(("way", "seed"), [("kill", 3), ("kill", 17), ("stop", 5), ("pause", 7)])
 def test_a_server_that_comes_back_has_everything(
     write: Any,
     own_server: WeaviateServer,

@@ -17,6 +17,8 @@ from tests.write.running import Done
 from weaviate_io import WeaviateObject, WriteToWeaviate
 from weaviate_io.testing import FakeWeaviate, WeaviateServer
 
+_ALL = slice(None)
+
 
 class Trial:
     """Objects by number, written into a collection of their own.
@@ -69,9 +71,11 @@ class Trial:
         self._failed += map(key_of, done.failed)
         return done
 
-    def check(self, failed: Iterable[int] = (), most_sends: int = 10) -> None:
+    def check(self, failed: Iterable[int] = (), most_sends: int = 10, nodes: slice = _ALL) -> None:
         """What the jobs that succeeded told is true, and exactly the objects of these numbers failed."""
-        verdict = judge(places_of(self.server), self._sent, self._written, self._failed, filter_by="number")
+        verdict = judge(
+            places_of(self.server)[nodes], self._sent, self._written, self._failed, filter_by="number"
+        )
         assert not verdict.problems, verdict
         assert {key.uuid for key in self._failed} == set(map(uuid_of, failed))
         assert not [thread.name for thread in threading.enumerate() if "weaviate_io" in thread.name]
