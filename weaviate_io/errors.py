@@ -325,6 +325,14 @@ _CALLS: dict[grpc.StatusCode, Verdict] = {
     grpc.StatusCode.FAILED_PRECONDITION: Verdict(_REFUSED, "restricted"),
 }
 
+PUSH_BACK = (
+    _CALLS[grpc.StatusCode.RESOURCE_EXHAUSTED],
+    _CALLS[grpc.StatusCode.DEADLINE_EXCEEDED],
+    _CALLS[grpc.StatusCode.UNAVAILABLE],
+    Verdict(_RETRY, "out_of_memory"),
+)
+"""What failed calls mean where the server has no room for so much at once. One that never left is not among them."""
+
 _CALL_TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     # One object with such a name, whatever words are in it, fails the whole call before anything is stored.
     (Verdict(_POISON, "invalid_tenant"), ("empty tenant name", "is not a valid tenant name")),

@@ -21,6 +21,43 @@ _SHORTEST, _LONGEST = 1.0, 10.0  # seconds that a request should take
 _DEADLINE_FACTOR = 5.0  # a deadline is this many times the slowest request seen
 _LONGEST_DEADLINE = 300.0  # seconds; lest one stall of the server makes all later waits endless
 _LONGEST_SETTLING = 30.0  # seconds
+_ANSWERS_FOR_A_PLACE = 40  # trying whether the server takes more costs a request or two each time
+
+
+class Places:
+    """How many requests may be in flight: half as many after push-back, and one more after every 40 answers.
+
+    All that was in flight together is pushed back together, and counts once.
+
+    Args:
+      most: places at the start, and at most.
+
+    >>> places = Places(16)
+    >>> places.pushed_back(sent_at=1.0, now=2.0)
+    >>> places.pushed_back(sent_at=1.5, now=2.0)  # sent before anyone knew
+    >>> places.limit
+    8
+    """
+
+    def __init__(self, most: int) -> None:
+        self.limit = most
+        self._most = most
+        self._answers = 0
+        self._lowered_at = 0.0
+
+    def answered(self) -> None:
+        """Learn from a request that was answered in time."""
+        self._answers += 1
+        if self._answers >= _ANSWERS_FOR_A_PLACE:
+            self._answers = 0
+            self.limit = min(self._most, self.limit + 1)
+
+    def pushed_back(self, sent_at: float, now: float) -> None:
+        """Learn from a request that the server had no room for, or took too long with."""
+        self._answers = 0
+        if sent_at >= self._lowered_at:
+            self.limit = max(1, self.limit // 2)
+            self._lowered_at = now
 
 
 class Flow:
@@ -28,7 +65,7 @@ class Flow:
 
     Args:
       shortest_deadline: seconds; a deadline is never below it.
-      max_in_flight: most requests in flight from this process.
+      max_in_flight: most requests in flight from this process; fewer while the server pushes back.
 
     >>> flow = Flow(90.0)
     >>> flow.request_size("Article", vectorized=False)
@@ -45,7 +82,7 @@ class Flow:
         self._sizes: dict[str, int] = {}
         self._got_through: dict[str, float] = {}
         self._refused_before: Counter[str] = Counter()
-        self._max_in_flight = max_in_flight
+        self._places = Places(max_in_flight)
         self._in_flight = 0
         self._changed = threading.Condition()
         self.max_bytes = MAX_BYTES
@@ -70,11 +107,24 @@ class Flow:
         with self._changed:
             self._slowest = max(self._slowest, seconds)
             size = self.request_size(collection, vectorized)
+            if seconds > _LONGEST and not vectorized:
+                self._push_back(seconds)
+            else:
+                self._places.answered()
             if seconds > _LONGEST:
                 size = max(1, min(size, int(objects * _LONGEST / seconds)))
             elif seconds < _SHORTEST and objects >= size:
                 size = min(MAX_OBJECTS, 2 * size)
             self._sizes[collection] = size
+
+    def pushed_back(self, seconds: float) -> None:
+        """Learn from a request that the server had no room for, ``seconds`` after it was sent."""
+        with self._changed:
+            self._push_back(seconds)
+
+    def _push_back(self, seconds: float) -> None:
+        now = time.monotonic()
+        self._places.pushed_back(now - seconds, now)
 
     def too_slow(self, collection: str, objects: int, seconds: float, vectorized: bool) -> None:
         """Learn from a request that ran into its deadline."""
@@ -106,7 +156,7 @@ class Flow:
     def acquire(self) -> None:
         """Take one of the places in flight; waits until a running request ends, which its deadline bounds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._in_flight < self._max_in_flight)
+            self._changed.wait_for(lambda: self._in_flight < self._places.limit)
             self._in_flight += 1
 
     def release(self) -> None:

@@ -22,6 +22,7 @@ from weaviate_io.client import Client
 from weaviate_io.encoding import join_request, vector_names
 from weaviate_io.errors import (
     OF_PROVIDER,
+    PUSH_BACK,
     Meaning,
     SearchRefused,
     Verdict,
@@ -213,7 +214,7 @@ class Sender:
             return
         if call.code() in _TIMED_OUT:
             self._flow.too_slow(name, len(request.entries), seconds, vectorized)
-        self._judge_failed_call(request, call)
+        self._judge_failed_call(request, call, seconds)
 
     def _judge_reply(self, request: Request, payload: bytes) -> None:
         texts = errors_by_index(payload, len(request.entries))
@@ -248,10 +249,12 @@ class Sender:
         else:
             self._retry_request(request.part(doubtful), taint, in_doubt=True)
 
-    def _judge_failed_call(self, request: Request, call: Any) -> None:
+    def _judge_failed_call(self, request: Request, call: Any, seconds: float) -> None:
         details = call.details() or ""
         verdict = call_verdict(call.code(), details, status_details(call))
         fault = Fault(verdict, self._client.redact(f"{call.code().name}: {details}"))
+        if verdict in PUSH_BACK:
+            self._flow.pushed_back(seconds)
         if verdict.reason == "unauthenticated" and self._client.renew_secrets(request.sent_at):
             self._retry_request(request, fault, in_doubt=False)
         elif verdict.meaning is Meaning.FATAL:

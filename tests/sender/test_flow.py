@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS, Flow
+from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS, Flow, Places
 
 
 def size(flow: Flow, vectorized: bool = False) -> int:
@@ -122,3 +122,39 @@ def test_places_in_flight() -> None:
     waiting.join()
     flow.release()
     assert flow.wait_idle(0)
+
+
+def test_places_halve_once_a_round_and_come_back_one_by_one() -> None:
+    places = Places(16)
+    limits = []
+    for sent_at, now in [(1.0, 2.0), (1.9, 2.5), (2.0, 3.0), (3.5, 4.0), (4.0, 5.0), (5.0, 6.0)]:
+        places.pushed_back(sent_at, now)
+        limits.append(places.limit)
+    assert limits == [8, 8, 4, 2, 1, 1]
+    for _ in range(39):
+        places.answered()
+    assert places.limit == 1
+    places.answered()
+    assert places.limit == 2
+    for _ in range(20 * 40):
+        places.answered()
+    assert places.limit == 16
+
+
+def test_answers_before_a_push_back_do_not_count() -> None:
+    places = Places(4)
+    for _ in range(39):
+        places.answered()
+    places.pushed_back(1.0, 2.0)
+    places.answered()
+    assert places.limit == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "vectorized", "free"), [(1.0, False, 2), (11.0, False, 1), (11.0, True, 2)]
+)
+def test_answers_that_take_too_long_push_back(seconds: float, vectorized: bool, free: int) -> None:
+    """Not where a model provider is asked: its rates are waited for, and the server has room."""
+    flow = Flow(90.0, max_in_flight=2)
+    flow.finished("C", 200, seconds, vectorized)
+    assert flow._places.limit == free
