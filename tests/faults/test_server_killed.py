@@ -6,9 +6,11 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.faults.trial import Trial
+from weaviate_io.client import Client
 from weaviate_io.testing import WeaviateServer
 
 pytestmark = pytest.mark.server
@@ -59,20 +61,28 @@ def test_a_server_that_comes_back_has_everything(
     one.check()
 
 
-def test_a_short_freeze_costs_nothing(write: Any, own_server: WeaviateServer, before_batch: Any) -> None:
+def test_a_short_freeze_costs_nothing(
+    write: Any, own_server: WeaviateServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It goes on before any deadline: nothing is sent twice."""
+    original, calls = Client.batch_objects, []
+
+    def batch_objects(self: Client, request: bytes, timeout: float) -> Any:
+        calls.append(request)
+        if len(calls) != 5:
+            return original(self, request, timeout)
+        own_server.pause()
+        call = original(self, request, timeout)
+        with pytest.raises(grpc.FutureTimeoutError):
+            call.result(timeout=1.0)
+        own_server.resume()
+        return call
+
+    monkeypatch.setattr(Client, "batch_objects", batch_objects)
     one = Trial(write, own_server, batch_size=20, verify="off")
-
-    def act(number: int) -> None:
-        if number == 5:
-            own_server.pause()
-        elif number == 6:
-            own_server.resume()
-
-    before_batch(act)
     done = one.run(range(COUNT))
     one.check()
-    assert not done.counters.get("retries") and done.counters["requests"] == COUNT // 20
+    assert not done.counters.get("retries") and done.counters["requests"] == COUNT // 20 == len(calls)
 
 
 def test_a_server_that_stays_frozen_fails_the_job_and_not_a_single_object(
