@@ -190,7 +190,7 @@ def _go() -> str:
         raise _NotThisWay("no go on PATH")
     try:
         shown = subprocess.run(
-            [go, "env", "GOVERSION"], env=_go_environment(), capture_output=True, timeout=30, text=True
+            [go, "env", "GOVERSION"], env=go_environment(), capture_output=True, timeout=30, text=True
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _NotThisWay(f"{go} does not run ({type(error).__name__})") from None
@@ -201,7 +201,8 @@ def _go() -> str:
     return go
 
 
-def _go_environment() -> dict[str, str]:
+def go_environment() -> dict[str, str]:
+    """The environment in which Go builds the same everywhere."""
     return {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
 
 
@@ -210,7 +211,7 @@ def _from_go(version: str, folder: Path, progress: Progress) -> Path:
     command = [go, "install", "-v", "-ldflags", "-s -w", f"{MODULE}@v{version}"]
     process = subprocess.Popen(
         command,
-        env={**_go_environment(), "GOBIN": str(folder)},
+        env={**go_environment(), "GOBIN": str(folder)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
