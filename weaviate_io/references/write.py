@@ -73,6 +73,7 @@ class WriteReferencesToWeaviate(Write):
       batching: ``"bundle"``, ``"group_into_batches"``, or ``"auto"``: the first for bounded input, the second for
         unbounded.
       batch_size: most references in a request; without it the size adapts, up to 1,000.
+      max_requests_in_flight: most requests in flight over all workers, as for ``WriteToWeaviate``.
       max_buffering_duration_secs: seconds a reference of unbounded input waits for company, 1 by default.
       on_failure: ``"dead_letter"``, or ``"raise"`` to fail the job at the first reference that cannot be written.
       max_errors: fail the job when more references failed; the error shows the first ten. Each worker process
@@ -119,6 +120,7 @@ class WriteReferencesToWeaviate(Write):
         allow_duplicates: bool = False,
         batching: str = "auto",
         batch_size: Optional[int] = None,
+        max_requests_in_flight: Optional[int] = None,
         max_buffering_duration_secs: Optional[float] = None,
         on_failure: str = "dead_letter",
         max_errors: Optional[int] = None,
@@ -161,6 +163,7 @@ class WriteReferencesToWeaviate(Write):
             allow_duplicates=allow_duplicates,
             consistency_level=level_of(consistency_level),
             batch_size=batch_size,
+            max_requests_in_flight=max_requests_in_flight,
             limit=limit_of(on_failure, max_errors, max_error_rate),
             dry_run=dry_run,
         )
@@ -197,7 +200,7 @@ class ReferenceSettings(Kind):
             consistency_level=self.level,
             batch_size=self.batch_size,
             # Of two requests at once, each would find absent what the other is about to add.
-            max_in_flight=1 if self.skip_existing else 2,
+            max_in_flight=1 if self.skip_existing else self.sender_limit,
         )
 
     def encoded(self, payload: bytes) -> EncodedReference:
