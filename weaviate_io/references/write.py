@@ -12,7 +12,7 @@ from weaviate_io.client import Client
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition
 from weaviate_io.dead_letter import failed_reference, failed_reference_row
-from weaviate_io.errors import RowError, WeaviateError
+from weaviate_io.errors import RowError, WeaviateError, costs_its_row
 from weaviate_io.kind import Encoders, Kind, Translated, sources
 from weaviate_io.mapping import Field, Source
 from weaviate_io.objects import FailedReference, WeaviateReference
@@ -232,7 +232,7 @@ class ReferenceTranslator:
         try:
             name = name or self._mapper.destination(source.row)
             self._encoder(name)
-            references = list(self._mapper.map(source.row, source.text))
+            references = self._references(source)
         except RowError as error:
             yield failed_reference_row(error, source._replace(collection=name), None)
             return
@@ -244,6 +244,10 @@ class ReferenceTranslator:
                 yield failed_reference_row(error, source._replace(collection=name), given)
             else:
                 yield Translated(schema, encoded, None, source.position)
+
+    @costs_its_row
+    def _references(self, source: Source) -> list[WeaviateReference]:
+        return list(self._mapper.map(source.row, source.text))
 
     def _encoder(self, name: str) -> tuple[CollectionSchema, ReferenceEncoder]:
         try:
