@@ -126,9 +126,9 @@ def _codable(row: Any, position: Optional[str]) -> Any:
 
 def is_codable(value: Any, coder: beam.coders.Coder = _ANY) -> bool:
     """Whether a coder takes the value."""
-    if _is_deep(value):  # Beam's coder takes the process down with it, at about 20,000 levels
-        return False
     try:
+        if _is_deep(value):  # Beam's coder takes the process down with it, at about 20,000 levels
+            return False
         coder.encode(value)
     except Exception:  # whatever the classes of the value raise
         return False

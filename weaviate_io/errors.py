@@ -359,7 +359,6 @@ PUSH_BACK = (
     _CALLS[grpc.StatusCode.RESOURCE_EXHAUSTED],
     _CALLS[grpc.StatusCode.DEADLINE_EXCEEDED],
     _CALLS[grpc.StatusCode.UNAVAILABLE],
-    Verdict(_RETRY, "out_of_memory"),
 )
 """What failed calls mean where the server has no room for so much at once. One that never left is not among them."""
 

@@ -20,6 +20,7 @@ TOO_MANY_VALUES = f"has more than {MAX_ROW_VALUES:,} values, more than any objec
 UTF16 = "is UTF-16; convert it to UTF-8"
 TOO_DEEP = "is nested too deeply to be read"
 TOO_MANY_DIGITS = "has an integer of more than 4,300 digits"
+_STEP = 1 << 20
 # How much of a text that is too long, or has no end, goes into the dead letter.
 SNIPPET = 1_000
 
@@ -38,10 +39,13 @@ def has_too_many_values(text: str) -> bool:
     if text.count(",") + text.count("[") + text.count("{") <= MAX_ROW_VALUES:
         return False
     plain = text.encode("utf-8", "surrogateescape").replace(b"\\\\", b"").replace(b'\\"', b"")
-    data = np.frombuffer(plain, np.uint8)
-    begins = np.isin(data, np.frombuffer(b",[{", np.uint8))
-    begins &= ~np.logical_xor.accumulate(data == ord('"'))  # within a text they are characters
-    return bool(np.count_nonzero(begins) > MAX_ROW_VALUES)
+    found, within = 0, False
+    for start in range(0, len(plain), _STEP):
+        data = np.frombuffer(plain, np.uint8, min(_STEP, len(plain) - start), start)
+        inside = np.logical_xor.accumulate(data == ord('"')) ^ within  # in a text they are characters
+        found += np.count_nonzero(((data == ord(",")) | (data == ord("[")) | (data == ord("{"))) & ~inside)
+        within = bool(inside[-1])
+    return found > MAX_ROW_VALUES
 
 
 class BrokenFile(Exception):
