@@ -23,7 +23,7 @@ print(*project["dependencies"], *sum(project["optional-dependencies"].values(), 
 endef
 export REQUIREMENTS
 
-.PHONY: help demo server test test-fast chaos chaos-short lint format proto bench clean
+.PHONY: help demo server test test-fast fuzz chaos chaos-short lint format proto bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -39,6 +39,10 @@ test: $(VENV)/ready lint ## all tests, those on a real server included
 
 test-fast: $(VENV)/ready ## the tests that need no server
 	$(PYTEST) -m "not server"
+
+fuzz: $(VENV)/ready ## hostile rows, dead letters and files, about half an hour; OPTIONS="--hypothesis-seed 1"
+	$(RUN) -m tests.fuzz.large
+	$(PYTEST) tests/fuzz --hypothesis-profile=fuzz $(OPTIONS)
 
 chaos: $(VENV)/ready ## an import whose server, network and workers are killed; OPTIONS="--seed 1 --nodes 3"
 	$(RUN) -m tests.chaos $(OPTIONS)

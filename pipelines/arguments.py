@@ -196,6 +196,12 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=int, metavar="N", help="most objects in a request (default: adapts, up to 1000)"
     )
     sending.add_argument(
+        "--max-requests-in-flight",
+        type=int,
+        metavar="N",
+        help="most requests in flight over all workers (default: 16 for each worker process)",
+    )
+    sending.add_argument(
         "--batching",
         default="auto",
         choices=("auto", "bundle", "group_into_batches"),
@@ -260,6 +266,7 @@ def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeav
         timezone=options.timezone,
         batching=options.batching,
         batch_size=options.batch_size,
+        max_requests_in_flight=options.max_requests_in_flight,
         max_errors=options.max_errors,
         max_error_rate=options.max_error_rate,
         consistency_level=options.consistency_level,

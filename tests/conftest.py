@@ -10,9 +10,17 @@ from typing import Any
 import pytest
 import requests
 import weaviate
+from hypothesis import HealthCheck, settings
 
 from tests.write.running import FN_API, RUNNERS, Done, Runner, run_write
 from weaviate_io.testing import FakeWeaviate, WeaviateServer
+
+# The same examples in every run; `make fuzz` looks for new ones, and prints how to repeat what it finds.
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.register_profile(
+    "fuzz", deadline=None, max_examples=20_000, print_blob=True, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,9 @@ from weaviate_io.request import Encoded
 _ANY = beam.coders.FastPrimitivesCoder()
 """What Beam encodes the fields ``object`` and ``row`` of a failure with."""
 
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+_DEEPEST = 1000  # levels; as many as Python's own parsers and printers go down
+
 _REFERENCE = beam.coders.registry.get_coder(WeaviateReference)
 
 
@@ -59,7 +62,7 @@ def failed_reference_row(
     error: RowError, source: Source, given: Optional[WeaviateReference]
 ) -> FailedReference:
     """The dead letter of a row that was never sent; the reference, where the row gave one."""
-    codable = given is not None and _is_codable(given, _REFERENCE)
+    codable = given is not None and is_codable(given, _REFERENCE)
     known = given or WeaviateReference(None, "", None)
     return FailedReference(
         reason=error.reason,
@@ -106,7 +109,7 @@ def _portable(failure: FailedObject) -> FailedObject:
         given = given._replace(
             uuid=_text(given.uuid), tenant=_text(given.tenant), collection=_text(given.collection)
         )
-        if _is_codable(given):
+        if is_codable(given):
             return failure._replace(object=given)
         row = given
     return failure._replace(object=None, row=_codable(row, failure.position))
@@ -116,16 +119,33 @@ def _codable(row: Any, position: Optional[str]) -> Any:
     """The row in a form that a coder takes."""
     # A text with half of a surrogate pair is refused as it is, and taken as part of a pickled value.
     for form in (row, SourceRow(row, position or "")):
-        if _is_codable(form):
+        if is_codable(form):
             return form
     return _utf8(wire.representation(row))
 
 
-def _is_codable(value: Any, coder: beam.coders.Coder = _ANY) -> bool:
+def is_codable(value: Any, coder: beam.coders.Coder = _ANY) -> bool:
+    """Whether a coder takes the value."""
     try:
+        if _is_deep(value):  # Beam's coder takes the process down with it, at about 20,000 levels
+            return False
         coder.encode(value)
     except Exception:  # whatever the classes of the value raise
         return False
+    return True
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether lists, mappings and the like lie in each other more than 1,000 levels deep, or in themselves."""
+    level: list[Any] = [[value]]
+    for _ in range(_DEEPEST):
+        inner: dict[int, Any] = {}  # each once, however often it is there
+        for outer in level:
+            items = (*outer, *outer.values()) if isinstance(outer, dict) else outer
+            inner |= {id(item): item for item in items if isinstance(item, _CONTAINERS)}
+        if not inner:
+            return False
+        level = list(inner.values())
     return True
 
 

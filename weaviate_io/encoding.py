@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from weaviate_io import proto, wire
-from weaviate_io.errors import RowError
+from weaviate_io.errors import RowError, costs_its_row
 from weaviate_io.framing import EMPTY_LIST, delimited, entry_key, struct_entry, values_of, varint
 from weaviate_io.objects import WeaviateObject, uuid5_text
 from weaviate_io.schema import DEFAULT_VECTOR, TENANT_NAME, CollectionSchema, Property, property_name
@@ -84,6 +84,7 @@ class ObjectEncoder:
         self._columns: dict[str, _Column] = {}
         self._vector_names = tuple(schema.vectors)
 
+    @costs_its_row
     def encode(self, obj: WeaviateObject) -> EncodedObject:
         """Encode, or raise :class:`~weaviate_io.errors.RowError` saying what is wrong with the object."""
         entries = self._entries(obj.properties)

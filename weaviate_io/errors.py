@@ -8,20 +8,24 @@ object, that beats one that leaves open what was stored, and that one which asks
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class RowError(ValueError):
     """A row that cannot become an object of its collection; costs this row only.
 
-    ``reason`` is the stable name that the dead letter carries; the message says what, where and what to do.
+    ``reason`` is the stable name that the dead letter carries; the message says what, where and what to do, in one
+    line whatever it quotes.
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(" ".join(message.split()) if len(message.splitlines()) > 1 else message)
         self.reason = reason
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -30,6 +34,32 @@ class RowError(ValueError):
 
 class WeaviateError(RuntimeError):
     """The job cannot go on: wrong address, refused key, missing collection, or a server that stays away."""
+
+
+def costs_its_row(function: _Function) -> _Function:
+    """A function that raises :class:`RowError` for whatever a row makes it raise.
+
+    Values may be of any class, and a class may raise what it likes when it is asked for anything.
+    """
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except (RowError, WeaviateError):
+            raise
+        except Exception as error:
+            raise RowError("invalid_row", f"reading the row raised {words_of(error)}") from error
+
+    return guarded  # type: ignore[return-value]
+
+
+def words_of(error: Exception) -> str:
+    """An exception of foreign code as messages show it: its class and its words, where it has some."""
+    try:
+        return f"{type(error).__name__}: {error!s:.300}"
+    except Exception:
+        return type(error).__name__
 
 
 class SearchRefused(WeaviateError):
@@ -329,7 +359,6 @@ PUSH_BACK = (
     _CALLS[grpc.StatusCode.RESOURCE_EXHAUSTED],
     _CALLS[grpc.StatusCode.DEADLINE_EXCEEDED],
     _CALLS[grpc.StatusCode.UNAVAILABLE],
-    Verdict(_RETRY, "out_of_memory"),
 )
 """What failed calls mean where the server has no room for so much at once. One that never left is not among them."""
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
+from functools import partial
 from typing import Any, Union
 
 import apache_beam as beam
@@ -27,8 +28,10 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
 from weaviate_io import wire
+from weaviate_io.dead_letter import is_codable
 from weaviate_io.files.read import match
 from weaviate_io.files.streams import open_file
+from weaviate_io.files.unreadable import MAX_ROW_BYTES
 from weaviate_io.objects import (
     Failed,
     FailedObject,
@@ -49,6 +52,8 @@ _EXPLICIT: dict[str, type[Any]] = {"object": WeaviateObject, "reference": Weavia
 
 # Bits. Python refuses to write or read an integer of more than 4,300 decimal digits.
 _LONG_INTEGER = 14_000
+# Bytes. What is in no row of a file can be in no line of its dead letter, of which bytes as text take a third more.
+_LONGEST_LINE = 4 * MAX_ROW_BYTES
 _SUFFIX = ".jsonl"
 _PATTERN = f"*{_SUFFIX}"
 
@@ -128,9 +133,11 @@ def _in_folder(pattern: str) -> str:
 
 
 def _read_file(path: str, kind: type[Failed]) -> Iterator[Failed]:
-    with open_file(path) as lines:
-        for number, line in enumerate(lines, 1):
+    with open_file(path) as file:
+        for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE), b""), 1):
             process_totals.go_on()
+            if len(line) == _LONGEST_LINE:
+                raise ValueError(f"{path}: line {number} is longer than {_LONGEST_LINE:,} bytes")
             if line.strip():
                 failure = failure_from_json(line, f"{path}: line {number}")
                 if not isinstance(failure, kind):
@@ -138,7 +145,16 @@ def _read_file(path: str, kind: type[Failed]) -> Iterator[Failed]:
                         f"{path}: line {number} holds a {type(failure).__name__}; "
                         f"read it with ReadFailuresFromJson(pattern, {type(failure).__name__})"
                     )
-                yield failure
+                yield _carried(failure, f"{path}: line {number}")
+
+
+def _carried(failure: Failed, where: str) -> Failed:
+    """The failure in a form that the coder of its kind takes, as what was not written here may lack."""
+    coder = beam.coders.registry.get_coder(type(failure))
+    for form in (failure, failure._replace(row=SourceRow(failure.row, failure.position or ""))):
+        if is_codable(form, coder):
+            return form
+    raise ValueError(f"{where} holds no failure that WriteFailuresToJson wrote")
 
 
 def failure_to_json(failure: Failed) -> str:
@@ -179,14 +195,32 @@ def failure_from_json(line: str | bytes, where: str = "the line") -> Failed:
             given = fields[understood]
             fields[understood] = made(**{k: _decode(v) for k, v in given.items()}) if given else None
             fields["row"] = _decode(fields["row"])
+            _check_types({name: fields[name] for name in fields.keys() - {understood, "row"}})
             return failed(**fields)
-    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError):
+    except Exception:  # of the many classes that parsers raise
         raise ValueError(f"{where} holds no failure that WriteFailuresToJson wrote") from None
-    raise ValueError(f"{where} has format {version}, this version reads {FORMAT}; update weaviate-io")
+    raise ValueError(f"{where} has format {version!r:.60}, this version reads {FORMAT}; update weaviate-io")
+
+
+def _check_types(fields: dict[str, Any]) -> None:
+    """Raise where a field is not of its type, at which a coder may not look."""
+    for name, value in fields.items():
+        required = name in ("reason", "error", "attempts")
+        if type(value) is not (int if name == "attempts" else str) and (required or value is not None):
+            raise TypeError(name)
 
 
 def _encode(value: Any) -> Any:
     """A value as JSON, types that JSON lacks as objects with ``$type``."""
+    try:
+        return _encode_known(value)
+    except RecursionError:
+        raise
+    except Exception:  # whatever the class of the value raises
+        return _typed("repr", wire.representation(value))
+
+
+def _encode_known(value: Any) -> Any:
     if wire.is_null(value):
         return None
     if isinstance(value, (bool, str)):
@@ -271,7 +305,9 @@ def _decode(value: Any) -> Any:
 
 
 def _hashable(key: Any) -> Any:
-    return tuple(_hashable(part) for part in key) if isinstance(key, list) else key
+    if isinstance(key, dict):
+        key = list(key.items())
+    return tuple(_hashable(part) for part in key) if isinstance(key, (list, tuple)) else key
 
 
 class Unreadable:

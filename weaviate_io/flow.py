@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 MAX_OBJECTS = 1000
 """Most objects in a request: more bring no speed and put more in doubt when one is lost."""
@@ -21,6 +22,7 @@ _SHORTEST, _LONGEST = 1.0, 10.0  # seconds that a request should take
 _DEADLINE_FACTOR = 5.0  # a deadline is this many times the slowest request seen
 _LONGEST_DEADLINE = 300.0  # seconds; lest one stall of the server makes all later waits endless
 _LONGEST_SETTLING = 30.0  # seconds
+_LONGEST_TURN = 60.0  # seconds that a request lets others ask a server without memory for it
 _ANSWERS_FOR_A_PLACE = 40  # trying whether the server takes more costs a request or two each time
 
 
@@ -45,6 +47,11 @@ class Places:
         self._answers = 0
         self._lowered_at = 0.0
 
+    @property
+    def is_lowered(self) -> bool:
+        """Whether there are fewer places than at the start."""
+        return self.limit < self._most
+
     def answered(self) -> None:
         """Learn from a request that was answered in time."""
         self._answers += 1
@@ -52,12 +59,14 @@ class Places:
             self._answers = 0
             self.limit = min(self._most, self.limit + 1)
 
-    def pushed_back(self, sent_at: float, now: float) -> None:
-        """Learn from a request that the server had no room for, or took too long with."""
+    def pushed_back(self, sent_at: float, now: float) -> bool:
+        """Learn from a request that the server had no room for, or took too long with; whether it was the first."""
         self._answers = 0
-        if sent_at >= self._lowered_at:
-            self.limit = max(1, self.limit // 2)
-            self._lowered_at = now
+        if sent_at < self._lowered_at:
+            return False
+        self.limit = max(1, self.limit // 2)
+        self._lowered_at = now
+        return True
 
 
 class Flow:
@@ -84,6 +93,8 @@ class Flow:
         self._refused_before: Counter[str] = Counter()
         self._places = Places(max_in_flight)
         self._in_flight = 0
+        self._full_rounds = 0
+        self._full_until = 0.0
         self._changed = threading.Condition()
         self.max_bytes = MAX_BYTES
 
@@ -105,6 +116,8 @@ class Flow:
     def finished(self, collection: str, objects: int, seconds: float, vectorized: bool) -> None:
         """Learn from a request that was answered."""
         with self._changed:
+            self._full_rounds = 0
+            self._changed.notify_all()
             self._slowest = max(self._slowest, seconds)
             size = self.request_size(collection, vectorized)
             if seconds > _LONGEST and not vectorized:
@@ -122,9 +135,24 @@ class Flow:
         with self._changed:
             self._push_back(seconds)
 
-    def _push_back(self, seconds: float) -> None:
+    def full(self, seconds: float, pause: Callable[[int], float]) -> None:
+        """Learn from a request that the server had no memory for: for a time, nobody asks it again.
+
+        A refusal takes no time, so that a limit of requests in flight does not limit them. After the pause one
+        request goes first, and the others when it was answered.
+
+        Args:
+          seconds: since the request was sent.
+          pause: seconds to wait, of how often in a row the server was asked in vain before.
+        """
+        with self._changed:
+            if self._push_back(seconds):
+                self._full_until = time.monotonic() + pause(self._full_rounds)
+                self._full_rounds += 1
+
+    def _push_back(self, seconds: float) -> bool:
         now = time.monotonic()
-        self._places.pushed_back(now - seconds, now)
+        return self._places.pushed_back(now - seconds, now)
 
     def too_slow(self, collection: str, objects: int, seconds: float, vectorized: bool) -> None:
         """Learn from a request that ran into its deadline."""
@@ -153,11 +181,25 @@ class Flow:
         with self._changed:
             self.max_bytes = max(1, min(self.max_bytes, limit))
 
-    def acquire(self) -> None:
-        """Take one of the places in flight; waits until a running request ends, which its deadline bounds."""
+    def acquire(self) -> float:
+        """Take one of the places in flight; waits until a running request ends, which its deadline bounds.
+
+        Returns the seconds waited because the server pushes back, 0 where it takes as much as it is given.
+        """
+        started = time.monotonic()
         with self._changed:
-            self._changed.wait_for(lambda: self._in_flight < self._places.limit)
+            is_throttled = self._full_rounds > 0 or self._places.is_lowered
+            while True:
+                now = time.monotonic()
+                one_goes_first = self._full_rounds > 0 and now < started + _LONGEST_TURN
+                if one_goes_first and now < self._full_until:
+                    self._changed.wait(self._full_until - now)
+                elif self._in_flight < (1 if one_goes_first else self._places.limit):
+                    break
+                else:
+                    self._changed.wait(1.0 if one_goes_first else None)
             self._in_flight += 1
+        return time.monotonic() - started if is_throttled else 0.0
 
     def release(self) -> None:
         """Give the place back."""

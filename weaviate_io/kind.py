@@ -69,6 +69,7 @@ class Kind(ABC):
     connection: WeaviateConnection
     consistency_level: Optional[str] = None
     batch_size: Optional[int] = None
+    max_requests_in_flight: Optional[int] = None
     limit: Limit = Limit()  # noqa: RUF009  (immutable)
     auto_schema: bool = False
     dry_run: bool = False
@@ -96,6 +97,11 @@ class Kind(ABC):
     @abstractmethod
     def dead(self, failure: Failure, item: Item) -> Failed:
         """The output for what the server refused; the owner of the item is an :class:`Origin`."""
+
+    @property
+    def sender_limit(self) -> int:
+        """Requests that a sender may have in flight; one where the job has a limit, which counts senders."""
+        return 2 if self.max_requests_in_flight is None else 1
 
     @property
     def level(self) -> Optional[int]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from weaviate_io import wire
-from weaviate_io.errors import RowError
+from weaviate_io.errors import RowError, costs_its_row, words_of
 from weaviate_io.objects import (
     FailedObject,
     FailedReference,
@@ -71,6 +71,7 @@ class Mapper:
             return destination(row.collection, row)
         return destination(self.collection, row)
 
+    @costs_its_row
     def map(self, row: Any, schema: CollectionSchema, text: bool = False) -> WeaviateObject:
         """The object of a row, or :class:`RowError`. ``text`` reads text fields by the types of the schema."""
         if isinstance(row, WeaviateObject):
@@ -176,6 +177,7 @@ class Mapper:
         return {name: _pointed_at(value, text) for name, value in references.items()}
 
 
+@costs_its_row
 def destination(collection: Field, row: Any) -> str:
     """The collection that a name or a function of the row means, or :class:`RowError`."""
     given = _call("collection", collection, row) if callable(collection) else collection
@@ -335,7 +337,7 @@ def _call(name: str, function: Callable[[Any], Any], row: Any) -> Any:
     try:
         return function(row)
     except Exception as error:
-        raise RowError("invalid_row", f"{name}= raised {type(error).__name__}: {error}") from error
+        raise RowError("invalid_row", f"{name}= raised {words_of(error)}") from error
 
 
 def _has(fields: Mapping[str, Any]) -> str:

@@ -178,7 +178,7 @@ class Sender:
         self.tally.requests += 1
         self.tally.bytes += len(payload)
         self.tally.batch_sizes.append(len(request.entries))
-        self._flow.acquire()
+        self.tally.throttled_seconds += self._flow.acquire()
         request.sent_at = time.monotonic()
         try:
             call = self._method.call(self._client, payload, self._flow.deadline(request.schema.makes_vectors))
@@ -253,7 +253,9 @@ class Sender:
         details = call.details() or ""
         verdict = call_verdict(call.code(), details, status_details(call))
         fault = Fault(verdict, self._client.redact(f"{call.code().name}: {details}"))
-        if verdict in PUSH_BACK:
+        if verdict.reason == "out_of_memory":
+            self._flow.full(seconds, self._pause)
+        elif verdict in PUSH_BACK:
             self._flow.pushed_back(seconds)
         if verdict.reason == "unauthenticated" and self._client.renew_secrets(request.sent_at):
             self._retry_request(request, fault, in_doubt=False)

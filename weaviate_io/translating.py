@@ -45,7 +45,14 @@ class Settings(Kind):
     def open_sender(self, opened: Client) -> Sender:
         tally = Tally()
         method = BatchObjects(self.verify, tally, lambda collection: is_synchronous(opened, collection))
-        return Sender(opened, method, consistency_level=self.level, batch_size=self.batch_size, tally=tally)
+        return Sender(
+            opened,
+            method,
+            consistency_level=self.level,
+            batch_size=self.batch_size,
+            max_in_flight=self.sender_limit,
+            tally=tally,
+        )
 
     def open_tenants(self, opened: Client) -> Tenants:
         return Tenants(opened, self.name, self.create_tenants, self.activate_tenants)

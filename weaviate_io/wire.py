@@ -373,7 +373,7 @@ def shown(value: Any) -> str:
     """
     if isinstance(value, int) and value.bit_length() > 200:
         return f"of {value.bit_length()} bits"
-    return f"{representation(value):.60}"
+    return " ".join(f"{representation(value):.60}".splitlines())
 
 
 def representation(value: Any) -> str:

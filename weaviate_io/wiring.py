@@ -7,6 +7,7 @@ is here.
 from __future__ import annotations
 
 import logging
+import random
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ from weaviate_io.kind import Kind
 from weaviate_io.limits import CheckTotal, Limit
 from weaviate_io.providers import Providers, joined_headers
 from weaviate_io.schema import TENANT_NAME
-from weaviate_io.writing import FAILED, DryRunFn, EncodeFn, SendFn, WriteInBundleFn
+from weaviate_io.writing import FAILED, DryRunFn, EncodeFn, SendFn, SendInTurnFn, WriteInBundleFn
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -56,6 +57,14 @@ class Write(beam.PTransform):
             raise ValueError(f"batch_size={settings.batch_size} is not between 1 and {MAX_OBJECTS}")
         if buffering is not None and buffering <= 0:
             raise ValueError(f"max_buffering_duration_secs={buffering} is not above 0")
+        most = settings.max_requests_in_flight
+        if most is not None and most < 1:
+            raise ValueError(f"max_requests_in_flight={most} is below 1")
+        if most is not None and batching == "bundle":
+            raise ValueError(
+                "max_requests_in_flight= cannot hold for batching='bundle', whose bundles know nothing of each "
+                "other; leave batching= out"
+            )
 
     def with_error_handler(self: _Write, error_handler: Any) -> _Write:
         """Send the failures to an :class:`~apache_beam.transforms.error_handling.ErrorHandler` as well.
@@ -101,7 +110,9 @@ class Write(beam.PTransform):
         return written, failed
 
     def _groups(self, pcoll: beam.PCollection) -> bool:
-        return self._batching == "group_into_batches" or (self._batching == "auto" and not pcoll.is_bounded)
+        if self._settings.max_requests_in_flight is not None or self._batching == "group_into_batches":
+            return True
+        return self._batching == "auto" and not pcoll.is_bounded
 
     def _in_batches(self, pcoll: beam.PCollection, settings: Kind, gate: Mapping[str, Any]) -> tuple[Any, Any]:
         batch_size = settings.batch_size or BATCH_SIZE
@@ -112,12 +123,13 @@ class Write(beam.PTransform):
             batches = GroupIntoBatches.WithShardedKey(batch_size, seconds)
         encode = beam.ParDo(EncodeFn(settings), **gate).with_outputs(FAILED, main="encoded")
         encoded, unusable = self._typed(pcoll | "Encode" >> encode, typehints.Tuple[str, Batched])  # type: ignore[misc]
-        sent, refused = self._typed(
-            encoded
-            | "Global" >> beam.WindowInto(GlobalWindows())
-            | "GroupIntoBatches" >> batches
-            | "Send" >> beam.ParDo(SendFn(settings)).with_outputs(FAILED, main="written")
-        )
+        grouped = encoded | "Global" >> beam.WindowInto(GlobalWindows()) | "GroupIntoBatches" >> batches
+        send: beam.DoFn = SendFn(settings)
+        if settings.max_requests_in_flight is not None:
+            turns = beam.Map(_with_turn, settings.max_requests_in_flight)
+            grouped = grouped | "Turns" >> turns.with_output_types(typehints.Tuple[int, Any])  # type: ignore[misc]
+            send = SendInTurnFn(settings)
+        sent, refused = self._typed(grouped | "Send" >> beam.ParDo(send).with_outputs(FAILED, main="written"))
         # What a timer lets out is lost or doubled in some local runners unless a shuffle follows.
         written = sent | "Rewindow" >> beam.WindowInto(pcoll.windowing) | "Reshuffle" >> beam.Reshuffle()
         refused = (
@@ -154,6 +166,10 @@ class Write(beam.PTransform):
                 "the DirectRunner loses streaming batches (apache/beam#28716); "
                 "run with --runner=PrismRunner instead"
             )
+
+
+def _with_turn(batch: Any, most: int) -> tuple[int, Any]:
+    return random.randrange(most), batch
 
 
 def connection_of(

@@ -91,6 +91,11 @@ class WriteToWeaviate(Write):
       batching: ``"bundle"``, ``"group_into_batches"``, or ``"auto"``: the first for bounded input, the second for
         unbounded.
       batch_size: most objects in a request; without it the size adapts, up to 1,000 and about 4 MB.
+      max_requests_in_flight: most requests in flight over all workers of the job, for a server that is shared.
+        Without it each worker process has at most 16. Batches are made by ``GroupIntoBatches`` then, and sent
+        through so many keys, each of them one request after the other: it costs a second shuffle of all objects,
+        and a runner may use fewer keys at once. The limit is that of this write; a request that was given up at
+        its deadline, or whose worker died, may still go on in the server.
       max_buffering_duration_secs: seconds an object of unbounded input waits for company, 1 by default.
       on_failure: ``"dead_letter"``, or ``"raise"`` to fail the job at the first object that cannot be written.
       max_errors: fail the job when more objects failed; the error shows the first ten. Each worker process counts
@@ -151,6 +156,7 @@ class WriteToWeaviate(Write):
         timezone: Union[str, tzinfo, None] = None,
         batching: str = "auto",
         batch_size: Optional[int] = None,
+        max_requests_in_flight: Optional[int] = None,
         max_buffering_duration_secs: Optional[float] = None,
         on_failure: str = "dead_letter",
         max_errors: Optional[int] = None,
@@ -199,6 +205,7 @@ class WriteToWeaviate(Write):
             timezone=_zone(timezone),
             consistency_level=level_of(consistency_level),
             batch_size=batch_size,
+            max_requests_in_flight=max_requests_in_flight,
             limit=limit_of(on_failure, max_errors, max_error_rate),
             dry_run=dry_run,
             create_tenants=create_tenants,

@@ -7,6 +7,7 @@ from typing import Any, Optional, Union
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
+from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
@@ -163,15 +164,15 @@ class EncodeFn(_Translating):
             yield WindowedValue((translated.schema.name, batched), value.timestamp, one)
 
 
-class SendFn(_Sending):
-    """The second half: send the batches that ``GroupIntoBatches`` made."""
+class _SendingBatches(_Sending):
+    """A worker that sends the batches that ``GroupIntoBatches`` made."""
 
     def setup(self) -> None:
         super().setup()
         assert self._client is not None
         self._catalog = Catalog(self._client, None, CreateDisposition.CREATE_NEVER, self._settings.auto_schema)
 
-    def process(self, element: tuple[Any, Iterable[Batched]]) -> Iterator[Any]:
+    def _send(self, element: tuple[Any, Iterable[Batched]]) -> Iterator[Any]:
         key, batch = element
         schema = self._catalog.get(key.key)
         items = []
@@ -184,6 +185,29 @@ class SendFn(_Sending):
 
     def finish_bundle(self) -> Iterator[Any]:
         yield from self._outputs(self._sender.drain())
+
+
+class SendFn(_SendingBatches):
+    """The second half: send the batches."""
+
+    def process(self, element: tuple[Any, Iterable[Batched]]) -> Iterator[Any]:
+        yield from self._send(element)
+
+
+class SendInTurnFn(_SendingBatches):
+    """The second half where the job has a limit: of the batches with one key, one after the other.
+
+    The state is never used. It is there since runners keep the elements with one key of a DoFn with state from
+    being processed at the same time, by whatever thread or worker.
+    """
+
+    TURN = ReadModifyWriteStateSpec("turn", beam.coders.VarIntCoder())
+
+    def process(
+        self, element: tuple[int, tuple[Any, Iterable[Batched]]], turn: Any = beam.DoFn.StateParam(TURN)
+    ) -> Iterator[Any]:
+        yield from self._send(element[1])
+        yield from self.finish_bundle()  # nothing is in flight when the next one with the key has its turn
 
 
 class _Windows(tuple):

@@ -61,3 +61,30 @@ def test_it_would_be_if_all_places_stayed_taken(fake: FakeWeaviate, monkeypatch:
     """The control of the test above."""
     monkeypatch.setattr(Places, "pushed_back", lambda *_, **__: None)
     assert sent_again(fake, 4, Fail(Code.UNAVAILABLE, "busy")) > 0.10
+
+
+def test_of_a_server_without_memory_one_request_asks_for_all(fake: FakeWeaviate) -> None:
+    """Its refusals take no time, and would be many: 16 requests, each on its own, asked it 220 times in a minute."""
+    refusal = Fail(Code.UNKNOWN, "batch objects: cannot process batch: not enough memory")
+    fake.behave(lambda request, number: refusal if number < SENDERS + 12 else None)
+    with Rig(fake, "no vectors") as rig:
+        senders = [Sender(rig.client, batch_size=1, pause=lambda tries: 0.02) for _ in range(SENDERS)]
+        batches = [rig.items([made(n, "no vectors")]) for n in range(SENDERS)]
+
+        def send(sender: Sender, items: list[Any]) -> None:
+            rig.outcomes.extend(sender.submit(rig.schema, items) + sender.drain())
+
+        threads = [threading.Thread(target=send, args=pair) for pair in zip(senders, batches, strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        rig.check(most_sends=30)
+        assert not rig.failures()
+        assert sum(sender.tally.throttled_seconds for sender in senders) > 0
+        together = [
+            one
+            for one in fake.requests[SENDERS:-SENDERS]
+            if any(other.start < one.start < (other.end or 0.0) for other in fake.requests[SENDERS:-SENDERS])
+        ]
+        assert not together, "several asked at once"

@@ -129,3 +129,11 @@ def test_rows_of_the_standard_writer_read_back(draw, end, delimiter):
         {name: value or None for name, value in zip(names, row, strict=True)} for row in values
     ]
     assert [row.position for row in found] == [f"x.csv: row {n + 1}" for n in range(len(values))]
+
+
+@pytest.mark.parametrize(("limit", "name"), [(60, "MAX_ROW_BYTES"), (7, "MAX_ROW_VALUES")])
+def test_a_row_of_quoted_line_ends_without_an_end_fails_alone(monkeypatch, limit, name):
+    monkeypatch.setattr(f"weaviate_io.files.csv_rows.{name}", limit)
+    found = read(b"a,b\n1,2\n" + b'"\n",' * 20 + b'"\n3,4\n5,6\n')
+    assert (found[0].row, found[-1].row) == ({"a": "1", "b": "2"}, {"a": "5", "b": "6"})
+    assert "is longer than" in found[1].error and isinstance(found[1], FailedObject)

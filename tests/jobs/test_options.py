@@ -56,6 +56,7 @@ WORDS = {
     "max_errors": ("7",),
     "max_error_rate": ("0.5",),
     "batch_size": ("9",),
+    "max_requests_in_flight": ("4",),
     "batching": ("bundle",),
     "consistency_level": ("ALL",),
     "wait_for_indexing": ("60",),

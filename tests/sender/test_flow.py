@@ -158,3 +158,39 @@ def test_answers_that_take_too_long_push_back(seconds: float, vectorized: bool, 
     flow = Flow(90.0, max_in_flight=2)
     flow.finished("C", 200, seconds, vectorized)
     assert flow._places.limit == free
+
+
+def test_where_the_server_has_no_memory_one_request_goes_first_after_a_growing_pause() -> None:
+    flow = Flow(90.0, max_in_flight=8)
+    pauses = []
+
+    def pause(rounds: int) -> float:
+        pauses.append(rounds)
+        return 0.0
+
+    assert [flow.acquire(), flow.acquire()] == [0.0, 0.0]
+    flow.full(0.0, pause)
+    flow.full(9.0, pause)  # sent before anyone knew
+    flow.release()
+    flow.release()
+    flow.acquire()
+    got = threading.Event()
+    waiting = threading.Thread(target=lambda: (flow.acquire(), got.set()))
+    waiting.start()
+    assert not got.is_set()
+    flow.full(0.0, pause)
+    assert pauses == [0, 1]
+    flow.finished("C", 200, 1.0, False)
+    flow.release()
+    waiting.join()
+    assert got.is_set()
+
+
+def test_a_wait_counts_as_throttled_only_where_the_server_pushes_back() -> None:
+    flow = Flow(90.0, max_in_flight=2)
+    assert flow.acquire() == 0.0
+    flow.pushed_back(0.0)
+    timer = threading.Timer(0.02, flow.release)
+    timer.start()
+    assert flow.acquire() > 0.0
+    timer.join()

@@ -10,14 +10,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, cast
 
-from weaviate_io.files.unreadable import MAX_ROW_BYTES, SNIPPET, BrokenFile, unreadable
+from weaviate_io.files.unreadable import MAX_ROW_BYTES, MAX_ROW_VALUES, SNIPPET, BrokenFile, unreadable
 from weaviate_io.objects import FailedObject, SourceRow
 
 # An unclosed quote swallows the rows behind it up to here. A character takes four bytes in the parser.
 MAX_FIELD_CHARS = 16 << 20
+_NOT_UTF8 = "has bytes that are not UTF-8"
 
 
 def read_csv(
@@ -85,41 +85,92 @@ def _records(stream: io.BufferedIOBase, delimiter: str, offset: int) -> Iterator
     """The fields of every row that is not empty, its text, what is wrong with it, and its start and end."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARS))
     text = io.TextIOWrapper(cast(Any, stream), encoding="utf-8", errors="surrogateescape", newline="")
-    lines: list[str] = []
-    end = offset
-
-    def remembered() -> Iterator[str]:
-        nonlocal end
-        for line in iter(partial(text.readline, MAX_ROW_BYTES), ""):
-            at_start = end == 0
-            end += len(line if line.isascii() else line.encode("utf-8", "surrogateescape"))
-            lines.append(line.removeprefix("\ufeff") if at_start else line)
-            yield lines[-1]
-
-    reader = csv.reader(remembered(), delimiter=delimiter, strict=True)
+    lines = _Lines(text, delimiter, offset)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         lines.clear()
-        start, error = end, None
+        start, error = lines.end, None
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as failure:
             error, fields = _explain(failure), [""]
+        except _TooMuch as failure:
+            error, fields = str(failure), [""]
+            reader = csv.reader(
+                lines, delimiter=delimiter, strict=True
+            )  # the old one is in the middle of the row
         if fields:
-            raw = "".join(lines)
-            yield fields, raw, error if _is_text(raw) else "has bytes that are not UTF-8", start, end
+            raw = lines.text()
+            yield fields, raw, error if _is_text(raw) else _NOT_UTF8, start, lines.end
+
+
+class _TooMuch(Exception):
+    """A row, of however many lines, is longer than any may be."""
+
+
+class _Lines:
+    """The lines of a text, of which those of the current row are remembered, in bounded memory.
+
+    Quoted line ends may go on and on, so a row is no line, and has no end by itself.
+    """
+
+    def __init__(self, text: io.TextIOWrapper, delimiter: str, offset: int):
+        self._text = text
+        self._delimiter = delimiter
+        self._lines: list[str] = []
+        self.end = offset
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin another row."""
+        self._lines.clear()
+        self._size = self._values = 0
+
+    def text(self) -> str:
+        """The text of the row; its beginning, where that is too much."""
+        row = "".join(self._lines)
+        return row[:SNIPPET] if self._is_too_much() else row
+
+    def _is_too_much(self) -> bool:
+        return self._size > MAX_ROW_BYTES or self._values > MAX_ROW_VALUES
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_ROW_BYTES)
+        if not line:
+            raise StopIteration
+        at_start = self.end == 0
+        self.end += len(line if line.isascii() else line.encode("utf-8", "surrogateescape"))
+        self._lines.append(line.removeprefix("\ufeff") if at_start else line)
+        self._size += len(line)
+        self._values += line.count(self._delimiter)
+        if self._is_too_much():
+            raise _TooMuch(
+                f"is longer than {MAX_ROW_BYTES:,} characters, or has more than {MAX_ROW_VALUES:,} fields; is a "
+                "quote not closed?"
+            )
+        return self._lines[-1]
 
 
 def _header(record: _Record) -> list[str]:
     fields, raw, error, _, _ = record
     seen: set[str] = set()
+    if error is None and "\0" in raw:
+        error = "has NUL characters; is the file UTF-16? convert it to UTF-8"
     for column, name in enumerate(fields, start=1):
-        if error is None and not name.strip():
+        if error is not None:
+            break
+        if not name.strip():
             error = f"column {column} has no name (pandas writes such a column unless index=False)"
-        if error is None and name in seen:
-            error = f"column {column} has the name of another, {name!r}"
+        if name in seen:
+            error = f"column {column} has the name of another, {name!r:.80}"
         seen.add(name)
+    if error == _NOT_UTF8:
+        error += "; convert the file to UTF-8"
     if error is not None:
         raise BrokenFile(
             f"the header {error}" if error.startswith("has") else error, "header", _raw(raw[:SNIPPET])

@@ -8,8 +8,19 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from weaviate_io.files.json_window import JsonWindow
-from weaviate_io.files.unreadable import MAX_ROW_BYTES, SNIPPET, BrokenFile, unreadable
+from weaviate_io.files.json_window import JsonWindow, TooManyDigits
+from weaviate_io.files.unreadable import (
+    MAX_ROW_BYTES,
+    SNIPPET,
+    TOO_DEEP,
+    TOO_MANY_DIGITS,
+    TOO_MANY_VALUES,
+    UTF16,
+    BrokenFile,
+    has_too_many_values,
+    is_utf16,
+    unreadable,
+)
 from weaviate_io.objects import FailedObject, SourceRow
 
 _CHUNK = 1 << 20
@@ -35,8 +46,7 @@ def read_json(stream: io.BufferedIOBase, path: str) -> Iterator[SourceRow | Fail
     [{'a': 1}, {'a': 2}]
     """
     head = _Head(stream)
-    reader = _reader_for(head.start)
-    return reader(io.BufferedReader(head, _CHUNK), path)
+    yield from _reader_for(head.start)(io.BufferedReader(head, _CHUNK), path)
 
 
 def holds_lines(stream: io.BufferedIOBase) -> bool:
@@ -80,6 +90,8 @@ def read_json_lines(
             yield unreadable(position, f"the line is longer than {MAX_ROW_BYTES:,} bytes", line[:SNIPPET])
             continue
         if start == 0:
+            if offset is None and is_utf16(line):
+                raise BrokenFile(UTF16, "byte 0", line[:SNIPPET])
             line = line.removeprefix(_BOM)
         if line.isspace() or not line:
             continue
@@ -134,8 +146,8 @@ def _read_concatenated(stream: io.BufferedIOBase, path: str) -> Iterator[SourceR
 def _reader_for(start: bytes) -> Callable[[io.BufferedIOBase, str], Iterator[SourceRow | FailedObject]]:
     """What reads a JSON file that starts so."""
     text = start.removeprefix(_BOM).lstrip()
-    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise BrokenFile("is UTF-16; convert it to UTF-8", "byte 0", text[:SNIPPET])
+    if is_utf16(text):
+        raise BrokenFile(UTF16, "byte 0", text[:SNIPPET])
     if text.startswith(b"["):
         return read_json_array
     return _read_concatenated if _is_spread(text) else read_json_lines
@@ -159,12 +171,16 @@ def _line(line: bytes, position: str) -> SourceRow | FailedObject:
         text = line.decode()
     except UnicodeDecodeError as error:
         return unreadable(position, f"byte {error.start} of the line is not UTF-8", line)
+    if has_too_many_values(text):
+        return unreadable(position, TOO_MANY_VALUES, text)
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         return unreadable(position, f"is no JSON: {error.msg} at character {error.pos}", text)
-    except (ValueError, RecursionError) as error:  # more than 4,300 digits; nested too deeply
-        return unreadable(position, f"is no JSON that can be read: {error}", text)
+    except RecursionError:
+        return unreadable(position, TOO_DEEP, text)
+    except ValueError:
+        return unreadable(position, TOO_MANY_DIGITS, text)
     return _checked(value, text, position)
 
 
@@ -177,6 +193,8 @@ def _item(window: JsonWindow, number: int, path: str) -> SourceRow | FailedObjec
         except UnicodeEncodeError:
             raw = text.encode("utf-8", "surrogateescape")
             return unreadable(position, "the item has bytes that are not UTF-8", raw)
+    if value is TooManyDigits:
+        return unreadable(position, TOO_MANY_DIGITS, text)
     return _checked(value, text, position)
 
 

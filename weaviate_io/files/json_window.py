@@ -12,11 +12,23 @@ import io
 import json
 from typing import Any
 
-from weaviate_io.files.unreadable import MAX_ROW_BYTES, SNIPPET, BrokenFile
+from weaviate_io.files.unreadable import (
+    MAX_ROW_BYTES,
+    MAX_ROW_VALUES,
+    SNIPPET,
+    TOO_DEEP,
+    TOO_MANY_VALUES,
+    BrokenFile,
+    has_too_many_values,
+)
 
 # Must be more than the longest token that is no string ("-Infinity"): see ``next_value``.
 _CHUNK = 1 << 20
 _SPACE = " \t\r\n"
+
+
+class TooManyDigits:
+    """Stands for a value that has an integer which Python does not read."""
 
 
 class JsonWindow:
@@ -29,6 +41,7 @@ class JsonWindow:
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._raw_decode = json.JSONDecoder().raw_decode
+        self._decode_but_integers = json.JSONDecoder(parse_int=bool).raw_decode
         self._text = ""
         self._bytes_before = 0
         self._ended = False
@@ -54,10 +67,11 @@ class JsonWindow:
         """The next JSON value and its text."""
         self.next_char()
         failure: tuple[int, str] | None = None
+        decode = self._raw_decode
         while True:
             start = self.position
             try:
-                value, end = self._raw_decode(self._text, start)
+                value, end = decode(self._text, start)
             except json.JSONDecodeError as error:
                 found = (error.pos - start, error.msg)
                 # The same error with more text behind it is real; else the window ended within the value.
@@ -70,14 +84,19 @@ class JsonWindow:
                     raise self.broken(text, number, found[0]) from error
                 if len(self._text) - self.position > MAX_ROW_BYTES:
                     raise self.broken(f"the item is longer than {MAX_ROW_BYTES:,} bytes", number) from error
-            except (ValueError, RecursionError) as error:  # more than 4,300 digits; nested too deeply
-                raise self.broken(str(error), number) from error
+                known = self._text[self.position :] if len(self._text) > MAX_ROW_VALUES else ""
+                if has_too_many_values(known):
+                    raise self.broken(f"the item {TOO_MANY_VALUES}", number) from error
+            except RecursionError as error:
+                raise self.broken(f"the item {TOO_DEEP}", number) from error
+            except ValueError:  # more than 4,300 digits
+                decode = self._decode_but_integers
             else:
                 # A number at the end of the window may go on behind it.
                 if end == len(self._text) and isinstance(value, (int, float)) and self._grow():
                     continue
                 self.position = end
-                return value, self._text[start:end]
+                return value if decode == self._raw_decode else TooManyDigits, self._text[start:end]
 
     def broken(self, error: str, number: int | None, ahead: int = 0) -> BrokenFile:
         """The failure at ``ahead`` characters behind the current place."""

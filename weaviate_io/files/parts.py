@@ -17,7 +17,7 @@ from weaviate_io.files.csv_rows import read_csv, read_header
 from weaviate_io.files.csv_starts import BLOCK, row_starts
 from weaviate_io.files.json_rows import holds_lines, read_json_lines
 from weaviate_io.files.streams import StorageError, open_file, split_compression
-from weaviate_io.files.unreadable import BrokenFile
+from weaviate_io.files.unreadable import BrokenFile, is_utf16
 from weaviate_io.objects import FailedObject, SourceRow
 
 PART_BYTES = 64 << 20
@@ -66,7 +66,7 @@ def divide(path: str, format: str, part_bytes: int = PART_BYTES) -> Iterator[Par
         return
     if format in DELIMITERS:
         yield from _divide_table(path, format, version, part_bytes)
-    elif format == "jsonl" or _holds_lines(path):
+    elif _holds_lines(path, format):
         for start in range(0, size, part_bytes):
             yield Part(path, format, start, min(start + part_bytes, size), version)
 
@@ -102,8 +102,10 @@ def _version(path: str) -> tuple[int, float | None]:
     return file.size_in_bytes, file.last_updated_in_seconds
 
 
-def _holds_lines(path: str) -> bool:
+def _holds_lines(path: str, format: str) -> bool:
     with open_file(path) as stream:
+        if format == "jsonl":
+            return not is_utf16(stream.peek())  # of which one failure says more than one for each line
         return holds_lines(stream)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional
 
 from weaviate_io import proto, wire
 from weaviate_io.encoding import check_tenant
-from weaviate_io.errors import RowError
+from weaviate_io.errors import RowError, costs_its_row
 from weaviate_io.framing import varint
 from weaviate_io.objects import WeaviateReference
 from weaviate_io.schema import CollectionSchema, Property, collection_name, property_name
@@ -60,6 +60,7 @@ class ReferenceEncoder:
     def __init__(self, schema: CollectionSchema) -> None:
         self._schema = schema
 
+    @costs_its_row
     def encode(self, given: WeaviateReference) -> EncodedReference:
         """Encode, or raise :class:`~weaviate_io.errors.RowError` saying what is wrong with the reference."""
         known = self._property(given.from_property)

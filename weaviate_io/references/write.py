@@ -12,7 +12,7 @@ from weaviate_io.client import Client
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition
 from weaviate_io.dead_letter import failed_reference, failed_reference_row
-from weaviate_io.errors import RowError, WeaviateError
+from weaviate_io.errors import RowError, WeaviateError, costs_its_row
 from weaviate_io.kind import Encoders, Kind, Translated, sources
 from weaviate_io.mapping import Field, Source
 from weaviate_io.objects import FailedReference, WeaviateReference
@@ -73,6 +73,7 @@ class WriteReferencesToWeaviate(Write):
       batching: ``"bundle"``, ``"group_into_batches"``, or ``"auto"``: the first for bounded input, the second for
         unbounded.
       batch_size: most references in a request; without it the size adapts, up to 1,000.
+      max_requests_in_flight: most requests in flight over all workers, as for ``WriteToWeaviate``.
       max_buffering_duration_secs: seconds a reference of unbounded input waits for company, 1 by default.
       on_failure: ``"dead_letter"``, or ``"raise"`` to fail the job at the first reference that cannot be written.
       max_errors: fail the job when more references failed; the error shows the first ten. Each worker process
@@ -119,6 +120,7 @@ class WriteReferencesToWeaviate(Write):
         allow_duplicates: bool = False,
         batching: str = "auto",
         batch_size: Optional[int] = None,
+        max_requests_in_flight: Optional[int] = None,
         max_buffering_duration_secs: Optional[float] = None,
         on_failure: str = "dead_letter",
         max_errors: Optional[int] = None,
@@ -161,6 +163,7 @@ class WriteReferencesToWeaviate(Write):
             allow_duplicates=allow_duplicates,
             consistency_level=level_of(consistency_level),
             batch_size=batch_size,
+            max_requests_in_flight=max_requests_in_flight,
             limit=limit_of(on_failure, max_errors, max_error_rate),
             dry_run=dry_run,
         )
@@ -197,7 +200,7 @@ class ReferenceSettings(Kind):
             consistency_level=self.level,
             batch_size=self.batch_size,
             # Of two requests at once, each would find absent what the other is about to add.
-            max_in_flight=1 if self.skip_existing else 2,
+            max_in_flight=1 if self.skip_existing else self.sender_limit,
         )
 
     def encoded(self, payload: bytes) -> EncodedReference:
@@ -229,7 +232,7 @@ class ReferenceTranslator:
         try:
             name = name or self._mapper.destination(source.row)
             self._encoder(name)
-            references = list(self._mapper.map(source.row, source.text))
+            references = self._references(source)
         except RowError as error:
             yield failed_reference_row(error, source._replace(collection=name), None)
             return
@@ -241,6 +244,10 @@ class ReferenceTranslator:
                 yield failed_reference_row(error, source._replace(collection=name), given)
             else:
                 yield Translated(schema, encoded, None, source.position)
+
+    @costs_its_row
+    def _references(self, source: Source) -> list[WeaviateReference]:
+        return list(self._mapper.map(source.row, source.text))
 
     def _encoder(self, name: str) -> tuple[CollectionSchema, ReferenceEncoder]:
         try:
