@@ -1,4 +1,4 @@
-"""What the chaos import is made of: a script that its seed repeats, and the one gap that it tells apart."""
+"""What the chaos import is made of: a script that its seed repeats, and the known gaps that it tells apart."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from tests.chaos.__main__ import tell_apart
-from tests.chaos.importer import COLLECTION, Request, is_bad, objects_of
+from tests.chaos.gaps import Request, tell_apart
+from tests.chaos.importer import COLLECTION, is_bad, objects_of
 from tests.chaos.script import NETWORK, SERVER, WORKER, script_of
-from tests.oracle.judge import LOST, NOT_IN_INDEX, Verdict
+from tests.oracle.judge import LOST, NOT_BY_FILTER, NOT_IN_INDEX, NOT_ON_REPLICA, Verdict
 from tests.oracle.places import Key
 
 
@@ -46,6 +46,7 @@ OWN = Request(1.0, 2.0, [UUID])
         (NOT_IN_INDEX, [OWN], 1.9, 0),
         (NOT_IN_INDEX, [OWN, Request(2.5, 3.0, [UUID])], 2.1, 0),
         (NOT_IN_INDEX, [], 2.1, 0),
+        (NOT_BY_FILTER, [OWN], 2.1, 0),
         (LOST, [OWN], 2.1, 0),
     ],
 )
@@ -57,3 +58,23 @@ def test_only_the_last_requests_before_a_kill_explain_what_an_index_misses(
     tell_apart(verdict, requests, {"node1": [kill]})
     assert len(verdict.notes) == gap and len(verdict.problems) == 1 - gap
     assert str(KEY) in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("kind", "places", "kills", "gaps"),
+    [
+        (NOT_IN_INDEX, ["node2, index 'one'", "node2, index 'two'", "node3, index 'one'"], [1.0], 3),
+        (NOT_BY_FILTER, ["node2, id"], [1.0], 1),
+        (NOT_IN_INDEX, ["node2, index 'one'"], [], 0),
+        (NOT_IN_INDEX, ["node1, index 'one'", "node2, index 'one'", "node3, index 'one'"], [1.0], 0),
+        (NOT_ON_REPLICA, ["node2"], [1.0], 0),
+    ],
+)
+def test_a_kill_explains_what_some_replica_still_finds(
+    kind: str, places: list[str], kills: list[float], gaps: int
+) -> None:
+    verdict = Verdict(1, 1, 0)
+    for place in places:
+        verdict.add(kind, place, [KEY])
+    tell_apart(verdict, [], {"node1": kills}, replicas=3)
+    assert len(verdict.notes) == gaps and len(verdict.problems) == len(places) - gaps
