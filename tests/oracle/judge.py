@@ -178,27 +178,31 @@ def _judge_place(
     every = max(1, len(there) // _BY_ID)
     verdict.add(NOT_BY_ID, where, (key for key in there[::every] if not place.is_found(key)))
     _judge_filters(verdict, place, there, stored, filter_by)
+    unindexed: dict[str, set[Key]] = {}
     for name, config in _indexes(schema):
         if _tells_nothing(config):
             verdict.notes.append(f"{where}: the index {name!r} of {collection} cannot be asked")
         else:
-            _judge_index(verdict, place, name, [key for key in there if name in stored[key].vectors], stored)
+            keys = [key for key in there if name in stored[key].vectors]
+            unindexed[name] = _judge_index(verdict, place, name, keys, stored)
     for graph in place.graphs(collection):
         if graph.unreachable:
             keys = [key for key in there if graph.index in stored[key].vectors]
+            missed = _not_nearest(place, graph.index, keys, stored)
             verdict.notes.append(
                 f"{where}: {graph.unreachable} nodes of the graph {graph.index!r} of {collection} cannot be "
                 f"reached ({graph.tombstones} nodes are deleted ones, which may be among them); of {len(keys)} "
-                f"objects {_not_nearest(place, graph.index, keys, stored)} are not found by their own vector"
+                f"objects {len(missed)} are not found by their own vector, "
+                f"{len(missed & unindexed.get(graph.index, set()))} of them since they are not in the index"
             )
 
 
-def _not_nearest(place: Place, name: str, keys: Sequence[Key], stored: Mapping[Key, Stored]) -> int:
-    """How many objects a search among all, with their own vector, does not find."""
-    missed = 0
+def _not_nearest(place: Place, name: str, keys: Sequence[Key], stored: Mapping[Key, Stored]) -> set[Key]:
+    """The objects that a search among all, with their own vector, does not find."""
+    missed: set[Key] = set()
     for collection, tenant, some in _chunks(keys, 100):
         found = place.nearest(collection, tenant, name, [stored[key].vectors[name] for key in some])
-        missed += sum(key.uuid not in uuids for key, uuids in zip(some, found, strict=True))
+        missed.update(key for key, uuids in zip(some, found, strict=True) if key.uuid not in uuids)
     return missed
 
 
@@ -229,13 +233,14 @@ def _judge_filters(
 
 def _judge_index(
     verdict: Verdict, place: Place, name: str, keys: Sequence[Key], stored: Mapping[Key, Stored]
-) -> None:
+) -> set[Key]:
     missing: list[Key] = []
     for collection, tenant, some in _chunks(keys):
         query = stored[some[0]].vectors[name]
         known = place.found_in_index(collection, tenant, name, query, [key.uuid for key in some])
         missing += [key for key in some if key.uuid not in known]
     verdict.add(NOT_IN_INDEX, f"{place.name}, index {name!r}", missing)
+    return set(missing)
 
 
 def _chunks(keys: Iterable[Key], size: int = _CHUNK) -> Iterator[tuple[str, str, list[Key]]]:
