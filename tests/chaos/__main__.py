@@ -29,7 +29,7 @@ from typing import Any
 
 import requests
 
-from tests.chaos.gaps import tell_apart
+from tests.chaos.gaps import Kill, tell_apart
 from tests.chaos.importer import (
     COLLECTION,
     LENGTHS,
@@ -150,10 +150,10 @@ class Chaos:
             print(f"  {settle(places, COLLECTION, SETTLING)}")
         verdict = judge(places, self.sent, written, failed, "number")
         verdict.add("failed, or not, against expectation", "outputs", self.bad ^ set(failed))
-        kills: dict[str, list[float]] = defaultdict(list)
+        kills: dict[str, list[Kill]] = defaultdict(list)
         for one in injected:
             if one.fault.kind == LAST.kind:
-                kills[f"node{one.fault.target + 1}"].append(one.begin)
+                kills[f"node{one.fault.target + 1}"].append(Kill(one.begin, one.end))
         tell_apart(verdict, acknowledged, kills, replicas=len(places))
         print("  " + str(verdict).replace("\n", "\n  "), flush=True)
         return verdict

@@ -25,10 +25,17 @@ class Request(NamedTuple):
     uuids: list[str]
 
 
+class Kill(NamedTuple):
+    """When a node was about to be killed, and when it was back."""
+
+    begin: float
+    end: float
+
+
 def tell_apart(
     verdict: Verdict,
     acknowledged: Sequence[Request],
-    kills: Mapping[str, Sequence[float]],
+    kills: Mapping[str, Sequence[Kill]],
     replicas: int = 1,
 ) -> None:
     """Make notes of the problems that a known gap explains.
@@ -36,7 +43,7 @@ def tell_apart(
     Args:
       verdict: of the import.
       acknowledged: all requests that were acknowledged.
-      kills: ``time.monotonic()`` of the kills of each node.
+      kills: those of each node.
       replicas: how many nodes have each object.
     """
     last: dict[str, Request] = {}
@@ -50,9 +57,10 @@ def tell_apart(
 
     def was_not_saved(problem: Problem, key: Key) -> bool:
         own = last.get(key.uuid)
+        # What is noted as acknowledged while the node was away had been before, on a machine short of CPU.
         return own is not None and any(
-            own.acknowledged < kill
-            and not any(own.acknowledged < one.sent and one.acknowledged < kill for one in acknowledged)
+            own.acknowledged < kill.end
+            and not any(own.acknowledged < one.sent and one.acknowledged < kill.begin for one in acknowledged)
             for kill in kills.get(problem.place, ())
         )
 
