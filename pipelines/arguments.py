@@ -224,7 +224,7 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         default="existing",
         choices=VERIFY,
         metavar="WORD",
-        help="which objects to look for in the vector index: existing (default), all, or off",
+        help="which objects to look for in the vector index: existing (default), all, off, or repair all unasked",
     )
     sending.add_argument("--verbose", action="store_true", help="show the runner's log and tracebacks")
 

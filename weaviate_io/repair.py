@@ -12,15 +12,18 @@ is safely stored with the text they belong to, and take the same two steps.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional, Protocol
 
 from weaviate_io.client import Client
 from weaviate_io.encoding import vector_names, with_nudged_vectors, with_vectors
 from weaviate_io.outcome import Outcome, Tally
-from weaviate_io.request import Entry, Request
+from weaviate_io.request import Entry, Request, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.verification import Search, by_cursor, by_ids, stored_ids, tenants_of, unindexed_ids
+
+_LOOKS_AGAIN = 5  # of a replica that may not have got yet what others acknowledged
 
 
 class Found(NamedTuple):
@@ -55,11 +58,11 @@ class BatchObjects:
     """Objects, each with its vectors.
 
     Args:
-      verify: which objects are looked for in the vector index: ``"existing"``, ``"all"`` or ``"off"``
-        (:mod:`weaviate_io.verification`).
+      verify: which objects are looked for in the vector index (:data:`weaviate_io.verification.VERIFY`).
       tally: where to count.
       is_synchronous: tells of a collection whether the server indexes an object before it acknowledges it. Of
         one that does not, what was just sent is not expected in the index.
+      pause: seconds to wait before a replica is asked again, of the number of times it was.
     """
 
     def __init__(
@@ -67,10 +70,12 @@ class BatchObjects:
         verify: str = "off",
         tally: Optional[Tally] = None,
         is_synchronous: Callable[[str], bool] = lambda collection: True,
+        pause: Callable[[int], float] = pause_after,
     ) -> None:
         self._verify = verify
         self._tally = tally or Tally()
         self._is_synchronous = is_synchronous
+        self._pause = pause
 
     def call(self, client: Client, payload: bytes, timeout: float) -> Any:
         return client.batch_objects(payload, timeout)
@@ -89,12 +94,16 @@ class BatchObjects:
             for entry in request.entries
             if not entry.attempts and (schema.makes_vectors or entry.items[-1].encoded.has_vectors)
         ]
+        if self._verify == "repair":
+            self._tally.repaired += self.doubt(request.part(fresh))
+            return []
         for entry in fresh:
             entry.suspect = self._verify == "all"
         stored: list[Entry] = []
         for tenant, entries in tenants_of(fresh).items():
             ids = stored_ids(search, schema, tenant, [entry.uuid for entry in entries])
             stored += [entry for entry in entries if entry.uuid in ids]
+        self._tally.verified += len(stored)
         lost, untold = self._not_in_index(search, schema, stored)
         self._tally.unindexed += len(lost)
         if lost:
@@ -124,19 +133,24 @@ class BatchObjects:
         What is not in the index is sent again after a pause, as another writer of the same objects may be at
         work; its company is repaired at once. Vectors that the server made are read back, to be sent nudged and
         then as they were read.
+
+        Of several replicas another one may answer than acknowledged the objects. It gets them in a moment, and
+        sending them again would only keep it busy: so it is asked some times before.
         """
         result = Found([], [], [])
         made = [entry for entry in entries if entry.read_back]
         suspects = [entry for entry in entries if not entry.read_back]
-        lost, _ = self._not_in_index(search, request.schema, suspects)
-        if lost and not self._is_synchronous(request.schema.name):
-            lost = []
-        missing = {id(entry) for entry in lost}
-        missing |= {id(entry) for entry in _not_filtered(search, request.schema, suspects)}
+        self._tally.verified += len(suspects)
+        missing = self._not_found(search, request.schema, suspects)
+        for times in range(_LOOKS_AGAIN if request.schema.replicated else 0):
+            if not missing:
+                break
+            time.sleep(self._pause(times))
+            missing = self._not_found(search, request.schema, _among(suspects, missing))
         self._tally.unindexed += len(missing)
         for entry in suspects:
             exact = entry.items[-1].encoded.payload
-            entry.suspect = id(entry) in missing
+            entry.suspect = _place(entry) in missing
             if entry.suspect:
                 entry.steps = [exact]
                 result.missing.append(entry)
@@ -152,13 +166,21 @@ class BatchObjects:
         _plan_made(search, request, made, result)
         return result
 
+    def _not_found(
+        self, search: Search, schema: CollectionSchema, entries: Sequence[Entry]
+    ) -> set[tuple[Optional[str], str]]:
+        """Places of acknowledged entries that an index misses, or that no filter finds."""
+        lost, _ = self._not_in_index(search, schema, entries)
+        if lost and not self._is_synchronous(schema.name):
+            lost = []
+        return {_place(entry) for entry in (*lost, *_not_filtered(search, schema, entries))}
+
     def _not_in_index(
         self, search: Search, schema: CollectionSchema, entries: Sequence[Entry]
     ) -> tuple[list[Entry], list[Entry]]:
         """Stored entries that an index misses, and those of which an index that they are for tells nothing."""
         lost: set[tuple[Optional[str], str]] = set()
         untold: set[tuple[Optional[str], str]] = set()
-        self._tally.verified += len(entries)
         for tenant, group in tenants_of(entries).items():
             brought = {entry.uuid: vector_names(entry.items[-1].encoded.payload) for entry in group}
             for index in schema.vectors.values():
@@ -174,7 +196,11 @@ class BatchObjects:
 
 
 def _among(entries: Sequence[Entry], places: set[tuple[Optional[str], str]]) -> list[Entry]:
-    return [entry for entry in entries if (entry.tenant, entry.uuid) in places]
+    return [entry for entry in entries if _place(entry) in places]
+
+
+def _place(entry: Entry) -> tuple[Optional[str], str]:
+    return entry.tenant, entry.uuid
 
 
 def _not_filtered(search: Search, schema: CollectionSchema, entries: Sequence[Entry]) -> list[Entry]:
@@ -184,7 +210,7 @@ def _not_filtered(search: Search, schema: CollectionSchema, entries: Sequence[En
         for tenant, group in tenants_of(entries).items()
         for uuid in stored_ids(search, schema, tenant, [entry.uuid for entry in group])
     }
-    return [entry for entry in entries if (entry.tenant, entry.uuid) not in stored]
+    return [entry for entry in entries if _place(entry) not in stored]
 
 
 def _plan_made(search: Search, request: Request, entries: Sequence[Entry], result: Found) -> None:
@@ -192,7 +218,7 @@ def _plan_made(search: Search, request: Request, entries: Sequence[Entry], resul
     stored = _read_vectors(search, request, entries)
     for entry in entries:
         plain = entry.items[-1].encoded.payload
-        found = stored.get((entry.tenant, entry.uuid)) or _read_unfiltered(search, request, entry)
+        found = stored.get(_place(entry)) or _read_unfiltered(search, request, entry)
         if found is None:
             entry.steps = [plain]
             result.missing.append(entry)

@@ -89,7 +89,8 @@ class CollectionSchema:
     """What one collection expects.
 
     ``properties`` and ``vectors`` are keyed by name; the unnamed vector has the key ``DEFAULT_VECTOR``.
-    ``open_ended`` says that the server adds unknown properties by its own guess (auto-schema).
+    ``open_ended`` says that the server adds unknown properties by its own guess (auto-schema), ``replicated`` that
+    several nodes have each object.
 
     >>> schema = CollectionSchema.from_rest({"class": "Article", "vectorizer": "none",
     ...     "properties": [{"name": "title", "dataType": ["text"]}]})
@@ -102,6 +103,7 @@ class CollectionSchema:
     vectors: Mapping[str, VectorIndex]
     multi_tenant: bool = False
     open_ended: bool = False
+    replicated: bool = False
 
     @classmethod
     def from_rest(cls, description: Mapping[str, Any], open_ended: bool = False) -> CollectionSchema:
@@ -113,6 +115,7 @@ class CollectionSchema:
             vectors=_vectors(description),
             multi_tenant=has_tenants(description),
             open_ended=open_ended,
+            replicated=int((description.get("replicationConfig") or {}).get("factor") or 1) > 1,
         )
 
     @classmethod

@@ -335,6 +335,10 @@ class Sender:
             for entry, fault in group:
                 entry.unclear += meaning is Meaning.UNCLEAR
                 if pause is None or entry.unclear >= _UNCLEAR_TRIES:
+                    if fault is _NOT_FOUND and request.schema.replicated:
+                        # Acknowledged as the user asked for, by others than the replica that does not find it.
+                        self._finish(request, [entry])
+                        continue
                     self._patience.check_given_up(request, fault)
                     self._refuse(request.schema, entry, fault)
                 else:

@@ -26,8 +26,9 @@ from weaviate_io.schema import CollectionSchema, VectorIndex
 Search = Callable[[Any], Any]
 """Sends a ``SearchRequest`` and gives the ``SearchReply``."""
 
-VERIFY = ("existing", "all", "off")
-"""Which objects are looked for in the index: those that were stored before they were sent, all, or none."""
+VERIFY = ("existing", "all", "repair", "off")
+"""Which objects are looked for in the index: those that were stored before they were sent, all, or none. With
+``"repair"`` all are repaired without being looked for: of several replicas only one can be asked."""
 
 _NOTHING_THERE = ("collection_not_found", "tenant_not_found", "tenant_not_active")
 

@@ -112,8 +112,10 @@ class WriteToWeaviate(Write):
         they are to be written, since whoever wrote them may have been killed before they were indexed, and
         sending them again would not change that. ``"all"``: the others too, once they are acknowledged; where
         the server indexes later, this adds nothing. ``"off"``: none. What is stored without being indexed is
-        repaired, together with the rest of its request, and counted by the metric ``unindexed``. Needs the right
-        to read the collection.
+        repaired, together with the rest of its request, and counted by the metric ``unindexed``. ``"repair"``:
+        none, all are repaired unasked, which writes each twice: for a run after a node with one of several
+        replicas was killed, since only one of them can be asked. All but ``"off"`` need the right to read the
+        collection.
 
     Returns:
       :class:`WriteToWeaviateResult`; both outputs keep the window and timestamp of their input.

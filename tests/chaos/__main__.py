@@ -4,11 +4,11 @@ Workers in processes of their own import objects into a real server, through a b
 seed hurts all three; a worker that died is started again. Then the oracle judges, the import is run once more in
 peace, as the guide says to do after a server was killed, and the oracle judges again.
 
-One thing is known to go wrong and is told apart: a server that is killed right after it acknowledged a request comes
-back without some of the request's vectors in the index, and no client can know. So the last thing that happens to
-each import is such a kill, and what an index misses then is counted as this gap where the object's last request was
-acknowledged before a kill, and no later request was both sent and acknowledged before it. Whatever else is wrong then,
-and anything at all after the rerun, is a problem: exit code 1.
+One thing is known to go wrong and is told apart (:mod:`tests.chaos.gaps`): what an index misses that was just written
+when the server was killed, which no client can know. So the last thing that happens to each import is such a kill.
+Whatever else is wrong then, and anything at all after the rerun, is a problem: exit code 1.
+
+With three nodes each has a replica, and is judged, once the server has made them equal. The rerun repairs unasked.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from tests.chaos.gaps import Kill, tell_apart
 from tests.chaos.importer import (
     COLLECTION,
     LENGTHS,
     Plan,
-    Request,
     description,
     is_bad,
     kept_slices,
@@ -42,13 +42,16 @@ from tests.chaos.importer import (
     slices_of,
 )
 from tests.chaos.script import LAST, Injected, Injector, kill, script_of
-from tests.oracle.judge import NOT_IN_INDEX, Verdict, judge, places_of
+from tests.oracle.judge import Verdict, judge, places_of
 from tests.oracle.places import Key
+from tests.oracle.settling import settle
 from weaviate_io.testing import FaultProxy, WeaviateServer
 from weaviate_io.testing.process import free_ports
 
 WORKERS = 2
-NEEDED = {"ONE": 1, "QUORUM": 2, "ALL": 3}  # of three replicas
+LEVELS = ("ONE", "QUORUM", "ALL")
+OBJECTS = {1: 20_000, 3: 2_000}  # by the number of nodes, unless told otherwise
+SETTLING = 180.0  # seconds in which replicas must become equal
 _TOLD = ("requests", "retries", "unknown_outcomes", "repaired", "unindexed", "verified")
 
 
@@ -96,13 +99,13 @@ class Chaos:
         requests.delete(f"{self._server.url}/v1/schema/{COLLECTION}", timeout=60)
         answer = requests.post(f"{self._server.url}/v1/schema", json=description(factor), timeout=60)
         answer.raise_for_status()
-        hurt = self._import("import", with_faults=True)
-        peaceful = self._import("rerun", with_faults=False)
+        hurt = self._import("import", "existing", with_faults=True)
+        peaceful = self._import("rerun", "existing" if factor == 1 else "repair", with_faults=False)
         return [f"after the import: {one}" for one in hurt.problems] + [
             f"after the rerun: {one}" for one in peaceful.problems
         ]
 
-    def _import(self, name: str, with_faults: bool) -> Verdict:
+    def _import(self, name: str, verify: str, with_faults: bool) -> Verdict:
         started = time.monotonic()
         over = threading.Event()
         with tempfile.TemporaryDirectory() as temporary, FaultProxy(self._server.grpc_url) as proxy:
@@ -115,7 +118,7 @@ class Chaos:
             injector = Injector(script, self._server, proxy, self._kill_worker, total, over)
             injector.start()
             try:
-                starts = self._work(folder, proxy.address, injector)
+                starts = self._work(folder, proxy.address, verify, injector)
             finally:
                 over.set()
                 injector.join()
@@ -142,26 +145,27 @@ class Chaos:
             print(f"    {len(script) - len(injector.injected)} faults found the import ended")
         told = [*_TOLD, *sorted(key for key in counters if key.startswith("failed_"))]
         print("  " + ", ".join(f"{key} {counters[key]:,}" for key in told))
-        needed = NEEDED[self._level] if self._level else None
         places = places_of(self._server, self._debug_url)
-        verdict = judge(places, self.sent, written, failed, "number", needed)
+        if len(places) > 1:
+            print(f"  {settle(places, COLLECTION, SETTLING)}")
+        verdict = judge(places, self.sent, written, failed, "number")
         verdict.add("failed, or not, against expectation", "outputs", self.bad ^ set(failed))
-        kills: dict[str, list[float]] = defaultdict(list)
+        kills: dict[str, list[Kill]] = defaultdict(list)
         for one in injected:
             if one.fault.kind == LAST.kind:
-                kills[f"node{one.fault.target + 1}"].append(one.begin)
-        tell_apart(verdict, acknowledged, kills)
+                kills[f"node{one.fault.target + 1}"].append(Kill(one.begin, one.end))
+        tell_apart(verdict, acknowledged, kills, replicas=len(places))
         print("  " + str(verdict).replace("\n", "\n  "), flush=True)
         return verdict
 
-    def _work(self, folder: Path, grpc_url: str, injector: Injector) -> int:
+    def _work(self, folder: Path, grpc_url: str, verify: str, injector: Injector) -> int:
         """Run workers until all slices are kept; gives how often one was started."""
         slices = slices_of(self._objects)
         starts = 0
         self._workers.clear()
         mine = [list(slices[number::WORKERS]) for number in range(WORKERS)]
         plans = [
-            Plan(str(folder), self._seed, self._objects, some, self._server.url, grpc_url, self._level)
+            Plan(str(folder), self._seed, self._objects, some, self._server.url, grpc_url, self._level, verify)
             for some in mine
         ]
         for plan in plans:
@@ -196,53 +200,29 @@ def _last_words(folder: Path) -> str:
     return next((f"last in the log: {line[:500]}" for line in reversed(lines) if line), "no word in the log")
 
 
-def tell_apart(verdict: Verdict, acknowledged: Sequence[Request], kills: Mapping[str, Sequence[float]]) -> None:
-    """Make notes of the problems that the known gap explains.
-
-    Args:
-      verdict: of the import.
-      acknowledged: all requests that were acknowledged.
-      kills: ``time.monotonic()`` of the kills of each node.
-    """
-    last: dict[str, Request] = {}
-    for request in sorted(acknowledged, key=lambda one: one.acknowledged):
-        last.update(dict.fromkeys(request.uuids, request))
-
-    def is_gap(place: str, key: Key) -> bool:
-        own = last.get(key.uuid)
-        return own is not None and any(
-            own.acknowledged < kill
-            and not any(own.acknowledged < one.sent and one.acknowledged < kill for one in acknowledged)
-            for kill in kills.get(place, ())
-        )
-
-    problems, verdict.problems = verdict.problems, []
-    for problem in problems:
-        explained = {key for key in problem.keys if problem.kind == NOT_IN_INDEX and is_gap(problem.place, key)}
-        if explained:
-            verdict.notes.append(f"known gap: {problem._replace(keys=tuple(sorted(explained)))}")
-        verdict.add(problem.kind, problem.where, set(problem.keys) - explained)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chaos import as the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__.partition("\n")[0])
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of rows and faults (default: any)")
-    parser.add_argument("--objects", type=int, default=20_000, help="of each import (default: 20,000)")
+    parser.add_argument("--objects", type=int, help="of each import (default: 20,000, with three nodes 2,000)")
     parser.add_argument("--seconds", type=float, default=1800, help="after which it has failed (default: 1800)")
     parser.add_argument(
         "--nodes", type=int, choices=(1, 3), default=1, help="3: three replicas, at each consistency level"
     )
+    parser.add_argument("--level", choices=LEVELS, help="with three nodes: the only one (default: all)")
     parser.add_argument("--short", action="store_true", help="4,000 objects, and no fault that takes long")
     options = parser.parse_args(arguments)
-    objects = 4000 if options.short else options.objects
+    objects = 4000 if options.short else options.objects or OBJECTS[options.nodes]
+    levels = (None,) if options.nodes == 1 else (options.level,) if options.level else LEVELS
     give_up = time.monotonic() + options.seconds
-    wrong = _run(options.seed, objects, options.nodes, give_up, silence=not options.short)
+    wrong = _run(options.seed, objects, options.nodes, levels, give_up, silence=not options.short)
     print(f"seed {options.seed}: " + ("\n  ".join([f"{len(wrong)} problems", *wrong]) if wrong else "all well"))
     return 1 if wrong else 0
 
 
-def _run(seed: int, objects: int, nodes: int, give_up: float, silence: bool) -> list[str]:
+def _run(
+    seed: int, objects: int, nodes: int, levels: Sequence[str | None], give_up: float, silence: bool
+) -> list[str]:
     environment: dict[str, Any] = {}
     debug_url = None
     if nodes == 1:
@@ -255,7 +235,7 @@ def _run(seed: int, objects: int, nodes: int, give_up: float, silence: bool) -> 
         }
     wrong = []
     with WeaviateServer(nodes=nodes, environment=environment) as server:
-        for level in (None,) if nodes == 1 else tuple(NEEDED):
+        for level in levels:
             told = f"{nodes} nodes at {level}" if level else "1 node"
             print(
                 f"{told}: seed {seed}, {objects:,} objects, Weaviate {server.version}, "

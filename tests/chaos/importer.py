@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tests.chaos.gaps import Request
 from tests.oracle.judge import key_of
 from tests.oracle.places import Key
 from tests.write.running import run_write
@@ -27,6 +28,10 @@ from weaviate_io.client import Client
 COLLECTION = "Chaos"
 SLICE = 1000  # objects
 LENGTHS = {"one": 64, "two": 32}  # of the vectors
+CATCHING_UP = {"frequency": 5000, "frequencyWhilePropagating": 1000, "propagationDelay": 5000}
+"""How often replicas are compared, and the least age of what is sent to them, in ms; the server takes 30 s for each
+by default."""
+
 _BAD_VALUE, _BAD_VECTOR = 250, 400  # places in each 500 rows of those that must fail
 
 
@@ -40,6 +45,7 @@ class Plan(NamedTuple):
     url: str
     grpc_url: str
     consistency_level: str | None
+    verify: str
 
 
 class Done(NamedTuple):
@@ -57,7 +63,7 @@ def description(replicas: int) -> dict[str, Any]:
         "class": COLLECTION,
         "properties": [{"name": "title", "dataType": ["text"]}, {"name": "number", "dataType": ["int"]}],
         "vectorConfig": dict.fromkeys(LENGTHS, index),
-        "replicationConfig": {"factor": replicas},
+        "replicationConfig": {"factor": replicas} | ({"asyncConfig": CATCHING_UP} if replicas > 1 else {}),
     }
 
 
@@ -95,14 +101,6 @@ def kept_slices(folder: Path) -> dict[int, Done]:
 def _read(path: Path) -> Done:
     written, failed, counters = json.loads(path.read_text())
     return Done([Key(*key) for key in written], [Key(*key) for key in failed], counters)
-
-
-class Request(NamedTuple):
-    """A request that was acknowledged; times of ``time.monotonic()``, which all processes share."""
-
-    sent: float
-    acknowledged: float
-    uuids: list[str]
 
 
 def requests_in(folder: Path) -> list[Request]:
@@ -147,6 +145,7 @@ def main() -> None:
             grpc_url=plan.grpc_url,
             dimensions=LENGTHS,
             consistency_level=plan.consistency_level,
+            verify=plan.verify,
         )
         with tempfile.TemporaryDirectory() as outputs:
             done = run_write(objects_of(plan.seed, number, plan.objects), write, Path(outputs))

@@ -1,4 +1,4 @@
-"""What the chaos import is made of: a script that its seed repeats, and the one gap that it tells apart."""
+"""What the chaos import is made of: a script that its seed repeats, and the known gaps that it tells apart."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from tests.chaos.__main__ import tell_apart
-from tests.chaos.importer import COLLECTION, Request, is_bad, objects_of
+from tests.chaos.gaps import Kill, Request, tell_apart
+from tests.chaos.importer import COLLECTION, is_bad, objects_of
 from tests.chaos.script import NETWORK, SERVER, WORKER, script_of
-from tests.oracle.judge import LOST, NOT_IN_INDEX, Verdict
+from tests.oracle.judge import LOST, NOT_BY_FILTER, NOT_IN_INDEX, NOT_ON_REPLICA, Verdict
 from tests.oracle.places import Key
 
 
@@ -34,6 +34,7 @@ def test_one_row_in_250_is_bad() -> None:
 UUID = "00000000-0000-0000-0000-000000000001"
 KEY = Key(COLLECTION, "", UUID)
 OWN = Request(1.0, 2.0, [UUID])
+KILL = Kill(1.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +44,11 @@ OWN = Request(1.0, 2.0, [UUID])
         (NOT_IN_INDEX, [OWN, Request(1.5, 2.05, ["beside it"])], 2.1, 1),
         (NOT_IN_INDEX, [OWN, Request(2.01, 2.2, ["not acknowledged in time"])], 2.1, 1),
         (NOT_IN_INDEX, [OWN, Request(2.01, 2.05, ["saved it"])], 2.1, 0),
-        (NOT_IN_INDEX, [OWN], 1.9, 0),
-        (NOT_IN_INDEX, [OWN, Request(2.5, 3.0, [UUID])], 2.1, 0),
+        (NOT_IN_INDEX, [OWN], 1.9, 1),  # noted while the node was away
+        (NOT_IN_INDEX, [OWN], 0.9, 0),
+        (NOT_IN_INDEX, [OWN, Request(2.5, 3.2, [UUID])], 2.1, 0),
         (NOT_IN_INDEX, [], 2.1, 0),
+        (NOT_BY_FILTER, [OWN], 2.1, 0),
         (LOST, [OWN], 2.1, 0),
     ],
 )
@@ -54,6 +57,26 @@ def test_only_the_last_requests_before_a_kill_explain_what_an_index_misses(
 ) -> None:
     verdict = Verdict(1, 1, 0)
     verdict.add(kind, "node1", [KEY])
-    tell_apart(verdict, requests, {"node1": [kill]})
+    tell_apart(verdict, requests, {"node1": [Kill(kill, kill + 1)]})
     assert len(verdict.notes) == gap and len(verdict.problems) == 1 - gap
     assert str(KEY) in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("kind", "places", "kills", "gaps"),
+    [
+        (NOT_IN_INDEX, ["node2, index 'one'", "node2, index 'two'", "node3, index 'one'"], [KILL], 3),
+        (NOT_BY_FILTER, ["node2, id"], [KILL], 1),
+        (NOT_IN_INDEX, ["node2, index 'one'"], [], 0),
+        (NOT_IN_INDEX, ["node1, index 'one'", "node2, index 'one'", "node3, index 'one'"], [KILL], 0),
+        (NOT_ON_REPLICA, ["node2"], [KILL], 0),
+    ],
+)
+def test_a_kill_explains_what_some_replica_still_finds(
+    kind: str, places: list[str], kills: list[Kill], gaps: int
+) -> None:
+    verdict = Verdict(1, 1, 0)
+    for place in places:
+        verdict.add(kind, place, [KEY])
+    tell_apart(verdict, [], {"node1": kills}, replicas=3)
+    assert len(verdict.notes) == gaps and len(verdict.problems) == len(places) - gaps

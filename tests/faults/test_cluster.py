@@ -9,7 +9,8 @@ import pytest
 import requests
 
 from tests.faults.trial import Trial
-from weaviate_io.testing import WeaviateServer
+from tests.oracle.judge import NOT_IN_INDEX
+from weaviate_io.testing import FaultProxy, WeaviateServer
 
 pytestmark = pytest.mark.server
 COUNT = 60
@@ -58,6 +59,50 @@ def test_where_all_replicas_are_asked_for_one_that_is_away_is_waited_for(
     before_batch(lambda number: cluster.kill(follower) if number == 0 else None)
     done = trial.run(range(COUNT))
     assert back and done.counters["retries"] and not done.failed
+    trial.check()
+
+
+def test_what_was_left_open_is_found_on_every_replica(
+    write: Any, cluster: WeaviateServer, sending: Callable[..., None], before_batch: Any
+) -> None:
+    """At ONE, where others acknowledge than the replica that is asked whether it finds what they acknowledged."""
+    with FaultProxy(cluster.grpc_url) as proxy:
+        trial = Trial(
+            write,
+            cluster,
+            replicas=3,
+            through=proxy.address,
+            batch_size=20,
+            consistency_level="ONE",
+            verify="all",
+        )
+
+        def pause(tries: int) -> float:
+            proxy.reset_replies = False
+            return 0.3
+
+        def break_first(number: int) -> None:
+            proxy.reset_replies = number == 0
+
+        sending(budget=60.0, pause=pause)
+        before_batch(break_first)
+        done = trial.run(range(COUNT))
+    assert done.counters["unknown_outcomes"] and done.counters["repaired"] and not done.failed
+    trial.settle()
+    trial.check()
+
+
+def test_what_a_killed_replica_lost_of_its_index_a_run_that_repairs_unasked_brings_back(
+    write: Any, cluster: WeaviateServer, follower: int
+) -> None:
+    """Nobody tells the client: the objects were acknowledged before the kill, and others answer look-ups."""
+    trial = Trial(write, cluster, replicas=3, batch_size=COUNT, consistency_level="ALL")
+    trial.run(range(COUNT))
+    cluster.kill(follower)
+    cluster.restart(follower)
+    assert {(one.kind, one.place) for one in trial.judged().problems} == {(NOT_IN_INDEX, f"node{follower + 1}")}
+    trial.options["verify"] = "repair"
+    trial.run(range(COUNT))
     trial.check()
 
 

@@ -35,7 +35,7 @@ def test_what_is_not_stored_is_never_told_written_and_the_rerun_writes_it(
     assert not list(tmp_path.glob("*/failed/*/*")), "nobody's fault: no dead letter"
     with WeaviateServer(version="1.39.3", data_path=tmp_path / "data") as server:
         one.server = server
-        one._options |= {"url": server.url, "grpc_url": server.grpc_url}
+        one.options |= {"url": server.url, "grpc_url": server.grpc_url}
         assert not one.run(range(COUNT)).failed
         one.check()
 
@@ -67,7 +67,7 @@ def test_a_server_for_reading_only_fails_the_job_with_its_words(
         one = Trial(write, server, batch_size=20)
     read_only = {"OPERATIONAL_MODE": "ReadOnly"}
     with WeaviateServer(version="1.39.3", data_path=tmp_path / "data", environment=read_only) as server:
-        one._options |= {"url": server.url, "grpc_url": server.grpc_url}
+        one.options |= {"url": server.url, "grpc_url": server.grpc_url}
         with pytest.raises(Exception, match="read-only mode"):
             one.run(range(COUNT))
         meta = requests.get(f"{server.url}/v1/objects", params={"class": one.collection}, timeout=60).json()

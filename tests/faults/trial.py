@@ -10,8 +10,9 @@ from typing import Any
 
 import requests
 
-from tests.oracle.judge import judge, key_of, places_of
+from tests.oracle.judge import Verdict, judge, key_of, places_of
 from tests.oracle.places import Key
+from tests.oracle.settling import settle
 from tests.sender.harness import COLLECTIONS, made, uuid_of
 from tests.write.running import Done
 from weaviate_io import WeaviateObject, WriteToWeaviate
@@ -29,7 +30,7 @@ class Trial:
       kind: which collection (``COLLECTIONS`` of the sender's harness).
       through: gRPC address to use in place of the server's own, such as that of a proxy.
       replicas: how many nodes have each object.
-      options: keywords of ``WriteToWeaviate``.
+      options: keywords of ``WriteToWeaviate``; the attribute of that name may be changed between runs.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Trial:
         self.kind = kind
         self.collection = f"WeaviateIoTest_{uuid.uuid4().hex[:12]}"
         self._write = write
-        self._options = {"url": server.url, "grpc_url": through or server.grpc_url, **options}
+        self.options = {"url": server.url, "grpc_url": through or server.grpc_url, **options}
         description = {**COLLECTIONS[kind], "class": self.collection}
         if replicas > 1:
             description["replicationConfig"] = {"factor": replicas}
@@ -65,7 +66,7 @@ class Trial:
     def run(self, given: Iterable[int] | list[WeaviateObject], **options: Any) -> Done:
         """Write objects, or those of the numbers; raises what the job fails with."""
         objects = [one if isinstance(one, WeaviateObject) else self.objects([one])[0] for one in given]
-        done = self._write(objects, WriteToWeaviate(self.collection, **self._options), **options)
+        done = self._write(objects, WriteToWeaviate(self.collection, **self.options), **options)
         self._sent += objects
         self._written += map(key_of, done.written)
         self._failed += map(key_of, done.failed)
@@ -73,14 +74,21 @@ class Trial:
 
     def check(self, failed: Iterable[int] = (), most_sends: int = 10, nodes: slice = _ALL) -> None:
         """What the jobs that succeeded told is true, and exactly the objects of these numbers failed."""
-        verdict = judge(
-            places_of(self.server)[nodes], self._sent, self._written, self._failed, filter_by="number"
-        )
+        verdict = self.judged(nodes)
         assert not verdict.problems, verdict
         assert {key.uuid for key in self._failed} == set(map(uuid_of, failed))
         assert not [thread.name for thread in threading.enumerate() if "weaviate_io" in thread.name]
         too_often = {uuid: times for uuid, times in self.sends().items() if times > most_sends}
         assert not too_often, "objects were sent very often"
+
+    def judged(self, nodes: slice = _ALL) -> Verdict:
+        """What the oracle says of these nodes."""
+        return judge(places_of(self.server)[nodes], self._sent, self._written, self._failed, filter_by="number")
+
+    def settle(self) -> None:
+        """Wait until all nodes have the same objects."""
+        settled = settle(places_of(self.server), self.collection, 120)
+        assert settled.equal, settled
 
     def sends(self) -> Counter[str]:
         """How often each object was in a request, as far as the fake tells."""

@@ -6,6 +6,9 @@
 
 It reads by REST and GraphQL, or looks into the fake, and shares no code with the writer. Multi-vectors without
 MUVERA are scored by what is stored, so their index cannot be asked; the verdict says so.
+
+Of several replicas each must have everything. What none of them has is lost; what another one has is not, and is told
+apart: the server brings it to the others in time (:mod:`tests.oracle.settling`).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from weaviate_io import WeaviateObject
 from weaviate_io.testing import FakeWeaviate, WeaviateServer
 
 LOST = "reported written, but not there"
+NOT_ON_REPLICA = "not on this replica, but on another"
 NOT_SENT = "there, but never sent"
 ALTERED = "not as it was sent"
 TWICE = "there more than once"
@@ -35,7 +39,6 @@ NOT_GIVEN = "in an output, but never sent"
 NOT_BY_ID = "not found by id"
 NOT_BY_FILTER = "not found by filter"
 NOT_IN_INDEX = "not in the vector index"
-_OF_REPLICA = (LOST, ALTERED, NOT_BY_ID, NOT_BY_FILTER, NOT_IN_INDEX)
 
 _CHUNK = 500  # ids in a filter; far below the flat-search cutoff, so that a search scans all of them
 _BY_ID = 500  # objects that are asked for one by one; the filter by ids asks for all
@@ -102,7 +105,6 @@ def judge(
     written: Iterable[Key],
     failed: Iterable[Key],
     filter_by: str | None = None,
-    needed: int | None = None,
 ) -> Verdict:
     """Compare what was given with what came out and with what is there.
 
@@ -112,7 +114,6 @@ def judge(
       written: keys that came out as written, as often as they came.
       failed: keys that came out as failed, likewise.
       filter_by: name of an int property with another value for each object, to look for them by.
-      needed: how many places must have an object as it should be; ``None`` is all of them.
     """
     given: dict[Key, list[WeaviateObject]] = defaultdict(list)
     for one in sent:
@@ -123,27 +124,18 @@ def judge(
     for place in places:
         for collection in sorted({key.collection for key in given}):
             _judge_place(verdict, place, collection, given, told_written, filter_by)
-    if needed is not None:
-        _forgive(verdict, len(places) - needed)
+    _tell_lost_from_behind(verdict, len(places))
     return verdict
 
 
-def _forgive(verdict: Verdict, most: int) -> None:
-    """Make notes of problems with objects that are as they should be in all places but so many."""
-    bad_places: dict[Key, set[str]] = defaultdict(set)
-    for problem in verdict.problems:
-        if problem.kind in _OF_REPLICA:
-            for key in problem.keys:
-                bad_places[key].add(problem.place)
+def _tell_lost_from_behind(verdict: Verdict, places: int) -> None:
+    """Of what a place lacks, only what all places lack is lost."""
+    lacking = Counter(key for one in verdict.problems if one.kind == LOST for key in one.keys)
     problems, verdict.problems = verdict.problems, []
     for problem in problems:
-        if problem.kind not in _OF_REPLICA:
-            verdict.problems.append(problem)
-            continue
-        forgiven = [key for key in problem.keys if len(bad_places[key]) <= most]
-        if forgiven:
-            verdict.notes.append(f"enough other replicas: {problem._replace(keys=tuple(forgiven))}")
-        verdict.add(problem.kind, problem.where, set(problem.keys) - set(forgiven))
+        elsewhere = {key for key in problem.keys if problem.kind == LOST and lacking[key] < places}
+        verdict.add(problem.kind, problem.where, set(problem.keys) - elsewhere)
+        verdict.add(NOT_ON_REPLICA, problem.where, elsewhere)
 
 
 def _judge_outputs(
@@ -186,27 +178,31 @@ def _judge_place(
     every = max(1, len(there) // _BY_ID)
     verdict.add(NOT_BY_ID, where, (key for key in there[::every] if not place.is_found(key)))
     _judge_filters(verdict, place, there, stored, filter_by)
+    unindexed: dict[str, set[Key]] = {}
     for name, config in _indexes(schema):
         if _tells_nothing(config):
             verdict.notes.append(f"{where}: the index {name!r} of {collection} cannot be asked")
         else:
-            _judge_index(verdict, place, name, [key for key in there if name in stored[key].vectors], stored)
+            keys = [key for key in there if name in stored[key].vectors]
+            unindexed[name] = _judge_index(verdict, place, name, keys, stored)
     for graph in place.graphs(collection):
         if graph.unreachable:
             keys = [key for key in there if graph.index in stored[key].vectors]
+            missed = _not_nearest(place, graph.index, keys, stored)
             verdict.notes.append(
                 f"{where}: {graph.unreachable} nodes of the graph {graph.index!r} of {collection} cannot be "
                 f"reached ({graph.tombstones} nodes are deleted ones, which may be among them); of {len(keys)} "
-                f"objects {_not_nearest(place, graph.index, keys, stored)} are not found by their own vector"
+                f"objects {len(missed)} are not found by their own vector, "
+                f"{len(missed & unindexed.get(graph.index, set()))} of them since they are not in the index"
             )
 
 
-def _not_nearest(place: Place, name: str, keys: Sequence[Key], stored: Mapping[Key, Stored]) -> int:
-    """How many objects a search among all, with their own vector, does not find."""
-    missed = 0
+def _not_nearest(place: Place, name: str, keys: Sequence[Key], stored: Mapping[Key, Stored]) -> set[Key]:
+    """The objects that a search among all, with their own vector, does not find."""
+    missed: set[Key] = set()
     for collection, tenant, some in _chunks(keys, 100):
         found = place.nearest(collection, tenant, name, [stored[key].vectors[name] for key in some])
-        missed += sum(key.uuid not in uuids for key, uuids in zip(some, found, strict=True))
+        missed.update(key for key, uuids in zip(some, found, strict=True) if key.uuid not in uuids)
     return missed
 
 
@@ -237,13 +233,14 @@ def _judge_filters(
 
 def _judge_index(
     verdict: Verdict, place: Place, name: str, keys: Sequence[Key], stored: Mapping[Key, Stored]
-) -> None:
+) -> set[Key]:
     missing: list[Key] = []
     for collection, tenant, some in _chunks(keys):
         query = stored[some[0]].vectors[name]
         known = place.found_in_index(collection, tenant, name, query, [key.uuid for key in some])
         missing += [key for key in some if key.uuid not in known]
     verdict.add(NOT_IN_INDEX, f"{place.name}, index {name!r}", missing)
+    return set(missing)
 
 
 def _chunks(keys: Iterable[Key], size: int = _CHUNK) -> Iterator[tuple[str, str, list[Key]]]:

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from tests.oracle import judge as oracle
+from tests.oracle import settling
 from tests.oracle.judge import Verdict, judge, key_of, places_of
 from tests.oracle.places import Graph, Key, RestPlace
 from weaviate_io import WeaviateObject, WriteToWeaviate
@@ -182,7 +183,8 @@ def test_nodes_that_cannot_be_reached_are_noted(
     verdict = judge([place], case.sent, case.written, [])
     assert not verdict.problems
     assert len(verdict.notes) == 1 and "3 nodes of the graph 'one'" in verdict.notes[0]
-    assert verdict.notes[0].endswith(f"of {COUNT} objects 0 are not found by their own vector")
+    told = f"of {COUNT} objects 0 are not found by their own vector, 0 of them since they are not in the index"
+    assert verdict.notes[0].endswith(told)
 
 
 class Forgetful(RestPlace):
@@ -225,13 +227,43 @@ class Without(RestPlace):
         return (one for one in super().everything(collection) if one[0] != self._lacks)
 
 
-def test_what_too_few_replicas_have_is_told(
+def test_what_no_replica_has_is_told_from_what_one_lacks(
     server: WeaviateServer, filled: Callable[..., Case], new_name: Callable[[], str]
 ) -> None:
     case = filled(server, "unnamed", new_name())
     key = case.written[3]
-    places = [Without(server.url, "a", key), Without(server.url, "b", key), RestPlace(server.url, "c")]
-    enough = judge(places, case.sent, case.written, [], needed=1)
-    assert not enough.problems and len(enough.notes) == 2
-    verdict = judge(places, case.sent, case.written, [], needed=2)
-    assert [tuple(one) for one in verdict.problems] == [(oracle.LOST, "a", (key,)), (oracle.LOST, "b", (key,))]
+    lacking = [Without(server.url, "a", key), Without(server.url, "b", key)]
+    behind = judge([*lacking, RestPlace(server.url, "c")], case.sent, case.written, [])
+    assert [tuple(one) for one in behind.problems] == [
+        (oracle.NOT_ON_REPLICA, "a", (key,)),
+        (oracle.NOT_ON_REPLICA, "b", (key,)),
+    ]
+    lost = judge(lacking, case.sent, case.written, [])
+    assert [tuple(one) for one in lost.problems] == [(oracle.LOST, "a", (key,)), (oracle.LOST, "b", (key,))]
+
+
+class CatchesUp(Without):
+    """A replica that lacks an object the first two times it is read."""
+
+    reads = 0
+
+    def everything(self, collection: str) -> Any:
+        self.reads += 1
+        return super().everything(collection) if self.reads < 3 else RestPlace.everything(self, collection)
+
+
+def test_replicas_are_waited_for_until_they_are_equal(
+    server: WeaviateServer,
+    filled: Callable[..., Case],
+    new_name: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settling, "_PAUSE", 0.0)
+    case = filled(server, "unnamed", new_name())
+    key = case.written[3]
+    whole = RestPlace(server.url, "a")
+    settled = settling.settle([whole, CatchesUp(server.url, "b", key)], key.collection, 60)
+    assert settled.equal and settled.behind == {"a": 0, "b": 1}
+    never = settling.settle([whole, Without(server.url, "b", key)], key.collection, 0)
+    assert not never.equal and "NOT equal" in str(never)
+    assert settling.settle([whole, whole], key.collection, 60).behind == {"a": 0}

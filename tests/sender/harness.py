@@ -41,6 +41,7 @@ COLLECTIONS: dict[str, dict[str, Any]] = {
         "multiTenancyConfig": {"enabled": True, "autoTenantCreation": True},
     },
     "no vectors": {**_PLAIN, "properties": _PROPERTIES},
+    "replicas": {**_PLAIN, "properties": _PROPERTIES, "replicationConfig": {"factor": 3}},
 }
 NO_PAUSE: dict[str, Any] = {"pause": lambda tries: 0.0, "wait": lambda waited, text: 0.0}
 
@@ -59,6 +60,7 @@ def made(number: int, kind: str = "unnamed", version: int = 0) -> WeaviateObject
     vectors = {
         "unnamed": vector,
         "tenants": vector,
+        "replicas": vector,
         "named": {"small": vector, "tokens": [vector, [1.0, 2.0, 3.0]]},
         "no vectors": None,
         "made": None,

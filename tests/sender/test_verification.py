@@ -26,7 +26,9 @@ class Verified(Rig):
         self, server: FakeWeaviate, kind: str, verify: str, is_synchronous: bool, **options: Any
     ) -> None:
         self.tally = Tally()
-        method = BatchObjects(verify, self.tally, lambda collection: is_synchronous)
+        self.asked_again = 0
+        self.catch_up_after = 1_000_000
+        method = BatchObjects(verify, self.tally, lambda collection: is_synchronous, self._pause)
         super().__init__(server, kind, method=method, tally=self.tally, batch_size=10, **options)
 
     def left_by_a_dead_process(self, *numbers: int, missing: tuple[int, ...] = ()) -> None:
@@ -39,6 +41,14 @@ class Verified(Rig):
         self.outcomes.clear()
         self.server.requests.clear()
         self.tally.__init__()  # type: ignore[misc]
+
+    def _pause(self, times: int) -> float:
+        """Before a replica is asked again; it may have got meanwhile what others acknowledged."""
+        self.asked_again += 1
+        if self.asked_again >= self.catch_up_after:
+            self.server.unindexed.clear()
+            self.server.unfiltered.clear()
+        return 0.0
 
     def calls(self) -> list[tuple[str, set[int]]]:
         """What the server was asked, in order: the method, and the numbers of the objects."""
@@ -218,6 +228,42 @@ def test_what_never_gets_into_the_index_is_not_reported_written(rig: Callable[..
     hopeless.write(0, 1)
     assert {reason for reason, _ in hopeless.failures().values()} == {"not_indexed"}
     assert len(hopeless.failures()) == 2
+
+
+def test_a_replica_that_is_behind_is_asked_again_and_nothing_is_sent(rig: Callable[..., Verified]) -> None:
+    """At ONE and QUORUM others acknowledge, and the one that answers look-ups gets it a moment later."""
+    behind = rig("all", "replicas")
+    behind.catch_up_after = 3
+    behind.server.behave(lambda request, number: faults.Ok(indexed=False))
+    behind.write(*range(4))
+    assert behind.asked_again == 3 and behind.batches() == [set(range(4))]
+    behind.check_all_written(*range(4))
+    assert behind.tally.unindexed == behind.tally.repaired == 0
+
+
+def test_what_a_replica_misses_is_repaired_once_it_had_time(rig: Callable[..., Verified]) -> None:
+    damaged = rig("all", "replicas")
+    damaged.server.script(faults.Ok(indexed=False))
+    damaged.write(*range(4))
+    assert damaged.batches() == [set(range(4))] * 3 and damaged.asked_again == 5
+    damaged.check_all_written(*range(4))
+
+
+def test_no_object_fails_for_what_one_of_several_replicas_never_finds(rig: Callable[..., Verified]) -> None:
+    other = rig("all", "replicas")
+    other.server.behave(lambda request, number: faults.Ok(indexed=False))
+    other.send(*range(4))
+    other.drain()
+    assert len(other.outcomes) == 4 and not other.failures()
+    assert max(other.sends().values()) < 10 and other.tally.unindexed
+
+
+def test_with_repair_every_object_is_repaired_unasked(rig: Callable[..., Verified]) -> None:
+    everything = rig("repair", "replicas")
+    everything.left_by_a_dead_process(*range(6), missing=(1, 2))
+    everything.write(*range(8))
+    assert everything.calls() == [("BatchObjects", set(range(8)))] * 2
+    assert everything.tally.repaired == 8 and not everything.server.unindexed
 
 
 @pytest.mark.parametrize("verify", ["existing", "all"])

@@ -50,5 +50,5 @@ def test_with_off_no_search_is_sent(write, fake, into):
 
 
 def test_another_word_is_refused_at_construction(into):
-    with pytest.raises(ValueError, match="verify='some' is none of 'existing', 'all', 'off'"):
+    with pytest.raises(ValueError, match="verify='some' is none of 'existing', 'all', 'repair', 'off'"):
         WriteToWeaviate(**into, verify="some")
