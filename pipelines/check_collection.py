@@ -91,6 +91,8 @@ def _summarize(done: job.Done, options: argparse.Namespace) -> int:
     left = totals.get("left", 0)
     if unfindable:
         print(f"{totals.get('repaired', 0):,} repaired, {left:,} left")
+        if totals.get("raced"):
+            print(f"  {totals['raced']:,} were written by somebody else at the same moment: write them again")
         if left and not options.repair:
             print("repair them: the same command with --repair")
         if options.output:

@@ -60,7 +60,8 @@ class CheckWeaviate(beam.PTransform):
     To repair an object is to patch it with vectors that differ by one unit in the last place, and then with its
     own. It is never absent, and keeps its properties, references and time of creation. An object that somebody else
     changes in between is left to them, so a collection may be written meanwhile; only in the few milliseconds
-    between reading an object and patching it could another change of its vector be lost. A worker that is killed
+    between reading an object and patching it could another change of its vectors be lost. Where its properties
+    were changed as well, that is told, as ``error`` of a repaired object. A worker that is killed
     may leave the few objects that it was repairing with the moved vectors. To run it again is harmless.
 
     Args:
@@ -73,15 +74,15 @@ class CheckWeaviate(beam.PTransform):
       exact: search for each object with its own vector, too. This finds those that a graph knows without a path to
         them, and takes about a millisecond an object and vector.
       max_rate: most requests a second of each worker process. One looks at 500 objects in an index, or at one with
-        ``exact``; an object that is repaired takes four.
+        ``exact``; an object that is repaired takes five.
       wait_for_indexing: seconds to wait until a server with ``ASYNC_INDEXING`` has nothing left to index, ``True``
         for one hour. What is still to be indexed would look like what is missing.
 
     Returns:
       A PCollection of :class:`UnfindableObject`: one for each index that misses an object, repaired or not. Metrics:
       the counters ``checked``, ``unfindable`` (objects), ``unfindable_KIND`` (by ``kind``, and ``unfindable_KIND
-      VECTOR`` where a vector has a name), ``repaired`` and ``left`` (objects), ``untold`` (of which an index tells
-      nothing) and ``tenants_skipped``.
+      VECTOR`` where a vector has a name), ``repaired`` and ``left`` (objects), ``raced`` (repaired, and written
+      by somebody else at the same moment), ``untold`` (of which an index tells nothing) and ``tenants_skipped``.
 
     Raises:
       ValueError: when the options cannot be what is meant; at construction.
@@ -239,6 +240,8 @@ class _CheckFn(_Worker):
             Metrics.counter(NAMESPACE, "unfindable").inc()
             healed = all(row.repaired for row in rows)
             Metrics.counter(NAMESPACE, "repaired" if healed else "left").inc()
+            if healed and rows[0].error:
+                Metrics.counter(NAMESPACE, "raced").inc()
             for row in rows:
                 Metrics.counter(NAMESPACE, f"unfindable_{row.kind} {row.vector}".rstrip()).inc()
                 yield row

@@ -129,14 +129,16 @@ class Doctor:
     def _heal(self, key: tuple[Optional[str], str]) -> str:
         process_totals.go_on()
         healed, words = self._healer.heal(*key)
-        if healed in (Healed.DONE, Healed.GONE):
+        if healed in (Healed.DONE, Healed.RACED, Healed.GONE):
             process_totals.repaired += 1
+        if healed in (Healed.DONE, Healed.GONE):
             return ""
         return f"{healed.value}: {words}" if words else healed.value
 
     def _row(self, key: tuple[Optional[str], str], lack: Lack, error: str, repaired: bool) -> UnfindableObject:
-        told = None if repaired or not error else error
-        return UnfindableObject(self.schema.name, key[1], key[0], lack.kind, lack.vector, repaired, told)
+        return UnfindableObject(
+            self.schema.name, key[1], key[0], lack.kind, lack.vector, repaired, error or None
+        )
 
     def _search(self, wanted: Any) -> Any:
         self._pace.wait()

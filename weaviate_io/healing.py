@@ -6,8 +6,11 @@ included; its properties, references and time of creation stay.
 
 Other writers may be at work. Before each patch the object is read again, and one whose vectors are neither its own nor
 the moved ones is left alone: whoever changed them has had it indexed. The server has no patch with a condition, so
-between reading and patching some milliseconds remain. A patch without an answer may have been interrupted like the
-write that did the damage; then the object takes both steps again.
+between reading and patching some milliseconds remain. Who writes an object in these will most likely change its
+properties too, which a patch leaves alone: by them it is noticed in the end, and told.
+
+A patch without an answer may have been interrupted like the write that did the damage; then the object takes both
+steps again.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 from urllib.parse import urlencode
 
 from weaviate_io.client import Client
@@ -35,9 +38,20 @@ class Healed(enum.Enum):
     """What became of an object."""
 
     DONE = "it took both steps, or somebody else wrote it"
+    RACED = (
+        "somebody else wrote it at the same moment: if they changed its vectors, it has the former ones; "
+        "write it again"
+    )
     GONE = "it was deleted meanwhile"
     WITHOUT_VECTOR = "it has no vector, so only to delete and insert it again helps"
     REFUSED = "the server refused to patch it"
+
+
+class _State(NamedTuple):
+    """What an object is made of."""
+
+    vectors: dict[str, EncodedVector]
+    properties: Any
 
 
 class Healer:
@@ -75,21 +89,20 @@ class Healer:
         Raises:
           WeaviateError: the server stays away.
         """
-        exact = now = self._read(tenant, uuid)
-        if exact == {}:
+        first = now = self._read(tenant, uuid)
+        if first is None:
+            return Healed.GONE, ""
+        exact = first.vectors
+        if not exact:
             return Healed.WITHOUT_VECTOR, ""
-        moved = {
-            name: vector._replace(data=nudge(vector.data, vector.multi))
-            for name, vector in (exact or {}).items()
-        }
+        moved = {name: vector._replace(data=nudge(vector.data, vector.multi)) for name, vector in exact.items()}
         tries, give_up_at = 0, time.monotonic() + self._budget
-        while exact is not None and now in (exact, moved):
-            is_last = now == moved
+        is_done = False
+        while now is not None and not is_done and now.vectors in (exact, moved):
+            is_last = now.vectors == moved
             status, text = self._patch(tenant, uuid, exact if is_last else moved)
             if status in _REFUSED:
                 return Healed.REFUSED, text
-            if status in _DONE and is_last:
-                return Healed.DONE, ""
             if status not in (*_DONE, *_GONE):
                 seconds = self._pause(tries)
                 if time.monotonic() + seconds > give_up_at:
@@ -99,16 +112,21 @@ class Healer:
                     )
                 time.sleep(seconds)
                 tries += 1
+            is_done = is_last and status in _DONE
             now = self._read(tenant, uuid)
-        return (Healed.GONE if now is None else Healed.DONE), ""
+        if now is None:
+            return Healed.GONE, ""
+        raced = now.vectors == exact and now.properties != first.properties
+        return (Healed.RACED if raced else Healed.DONE), ""
 
-    def _read(self, tenant: Optional[str], uuid: str) -> Optional[dict[str, EncodedVector]]:
-        """The vectors of an object by name, None where there is no such object."""
+    def _read(self, tenant: Optional[str], uuid: str) -> Optional[_State]:
+        """The object as it is, None where there is no such object."""
         found = self._get(tenant, uuid, include="vector")
         if found is None:
             return None
         vectors = {**(found.get("vectors") or {}), DEFAULT_VECTOR: found.get("vector")}
-        return {name: encode_vector(vector) for name, vector in vectors.items() if vector}
+        encoded = {name: encode_vector(vector) for name, vector in vectors.items() if vector}
+        return _State(encoded, found.get("properties"))
 
     def _get(self, tenant: Optional[str], uuid: str, **query: str) -> Any:
         if tenant:

@@ -149,7 +149,7 @@ class UnfindableObject(NamedTuple):
         or ``"unlinked"`` (a vector index knows it, but no search gets there).
       vector: the name of the vector whose index that is, ``""`` for the unnamed one.
       repaired: whether it was repaired, and is found now.
-      error: why it was not repaired, where that was asked for.
+      error: why it was not repaired, where that was asked for; or that somebody else wrote it at the same moment.
     """
 
     collection: str

@@ -40,8 +40,8 @@ class Server:
         if self.object is None:
             return _answer(404)
         new = _float32({name: json[name] for name in ("vector", "vectors") if name in json})
-        if new != self.object:
-            self.object, self.indexed = new, fault is None
+        if any(new[name] != self.object.get(name) for name in new):
+            self.object, self.indexed = {**self.object, **new}, fault is None
         if fault:
             raise WeaviateError("connection lost")
         return _answer(204)
@@ -95,6 +95,19 @@ def test_what_somebody_else_writes_meanwhile_is_left_to_them() -> None:
     server.before = written_by_another
     assert healed(server) == (Healed.DONE, "")
     assert server.object == _float32(OTHER) and len(server.patches) == 1
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_what_somebody_else_writes_in_the_moment_before_a_patch_is_told(step: int) -> None:
+    server = Server(**EXACT)
+
+    def written_by_another(number: int) -> None:
+        if number == step:
+            server.object = {**_float32({**EXACT, **OTHER}), "properties": {"title": "theirs"}}
+
+    server.before = written_by_another
+    assert healed(server) == (Healed.RACED, "")
+    assert server.object == {**_float32(EXACT), "properties": {"title": "theirs"}}
 
 
 def test_an_object_that_is_deleted_meanwhile_stays_deleted() -> None:
