@@ -205,6 +205,10 @@ class _TenantsFn(_Worker):
         if missing or (wanted is not None and not chosen):
             what = ", ".join(map(repr, missing[:3])) or "that matches tenants="
             raise WeaviateError(f"collection {collection} has no tenant {what}")
+        if not status:
+            _LOGGER.warning(
+                "no tenants of %s are seen: there are none, or the right to read_tenants is missing", collection
+            )
         active = [name for name in chosen if status[name] in _ACTIVE]
         skipped = len(chosen) - len(active)
         if skipped:

@@ -82,3 +82,12 @@ def test_what_cannot_be_meant_is_told_in_one_line(
     collection = () if "--collection" in words else ("--collection", "Article")
     assert check_collection.main([*collection, *words.split(), *where]) == 2
     assert capsys.readouterr().err == f"weaviate-io: {message}\n"
+
+
+def test_where_no_tenant_is_seen_that_is_no_silent_success(
+    articles: FakeWeaviate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    articles.create_collection({"class": "Note", "multiTenancyConfig": {"enabled": True}})
+    where = ("--url", articles.url, "--grpc-url", articles.grpc_url)
+    assert check_collection.main(["--collection", "Note", *where]) == 0
+    assert "no tenants of Note are seen" in capsys.readouterr().err
