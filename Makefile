@@ -67,6 +67,8 @@ bench: $(VENV)/ready ## the figures of this version, each against its goal
 	$(RUN) -m benchmarks.encoding
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.verification
+	$(RUN) -m benchmarks.killed_server
+	$(RUN) -m benchmarks.repaired_recall
 
 clean: ## remove what building, and testing without make, left in the checkout
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ from typing import Any
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
-from weaviate_io import ModelProvider, OidcClientCredentials, WriteToWeaviate
+from weaviate_io import CheckWeaviate, ModelProvider, OidcClientCredentials, WriteToWeaviate
 from weaviate_io.schema import TENANT_NAME
 from weaviate_io.verification import VERIFY
 
@@ -37,9 +37,17 @@ class Parser(argparse.ArgumentParser):
       command: the job's name as a word of ``weaviate-io``.
       description: what the job does.
       examples: options that make an example each.
+      codes: what the exit codes mean.
     """
 
-    def __init__(self, module: str, command: str, description: str, examples: Sequence[str]) -> None:
+    def __init__(
+        self,
+        module: str,
+        command: str,
+        description: str,
+        examples: Sequence[str],
+        codes: str = "0 all written, 1 some failed, 2 could not run",
+    ) -> None:
         called = called_as(module, command)
         shown = "\n".join(f"  {called} {example}" for example in examples)
         super().__init__(
@@ -48,7 +56,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=f"examples:\n{shown}\n\n"
             "Every option of Beam works too: --runner, --project, --temp_location ...\n"
-            "Exit code: 0 all written, 1 some failed, 2 could not run.",
+            f"Exit code: {codes}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -93,8 +101,8 @@ def add_input(parser: argparse.ArgumentParser, text: str) -> Any:
     return files
 
 
-def add_write_options(parser: argparse.ArgumentParser) -> None:
-    """The options that say where and how to write, named as the keywords of ``WriteToWeaviate``."""
+def add_server_options(parser: argparse.ArgumentParser) -> Any:
+    """The options that say where the server is and how to get in; returns their group."""
     server = parser.add_argument_group("server")
     server.add_argument("--url", default="http://localhost:8080", help="REST address (default: %(default)s)")
     server.add_argument(
@@ -113,7 +121,6 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         "--oidc-scopes", nargs="+", default=[], metavar="SCOPE", help="scopes to ask the issuer for"
     )
     _add_pairs(server, "--header", "NAME=VALUE", "request header; the value env:VARIABLE is looked up")
-    _add_pairs(server, "--model-provider", "NAME=env:VARIABLE", "model provider, such as openai, and its key")
     server.add_argument("--tls-ca", metavar="PEM", help="certificate authority to trust")
     server.add_argument(
         "--tls-cert", metavar="PEM", help="certificate of the client, where the server wants one"
@@ -124,6 +131,13 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         metavar="HOST",
         help="name in the server's certificate (default: host of the address)",
     )
+    return server
+
+
+def add_write_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say where and how to write, named as the keywords of ``WriteToWeaviate``."""
+    server = add_server_options(parser)
+    _add_pairs(server, "--model-provider", "NAME=env:VARIABLE", "model provider, such as openai, and its key")
     rows = parser.add_argument_group("rows to objects")
     _add_pairs(
         rows, "--map", "PROPERTY=FIELD", "write this field as this property; without --map all are written"
@@ -226,7 +240,72 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="which objects to look for in the vector index: existing (default), all, off, or repair all unasked",
     )
-    sending.add_argument("--verbose", action="store_true", help="show the runner's log and tracebacks")
+    add_verbose(sending)
+
+
+def add_verbose(group: Any) -> None:
+    """The option ``--verbose``."""
+    group.add_argument("--verbose", action="store_true", help="show the runner's log and tracebacks")
+
+
+def add_check_options(parser: argparse.ArgumentParser) -> None:
+    """The options that say what to check and how, named as the keywords of ``CheckWeaviate``."""
+    add_server_options(parser)
+    checking = parser.add_argument_group("checking")
+    checking.add_argument(
+        "--tenants",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="names, or one regular expression (default: all tenants)",
+    )
+    checking.add_argument("--repair", action="store_true", help="repair what is missing")
+    checking.add_argument(
+        "--exact",
+        action="store_true",
+        help="search for each object with its own vector, too: about a millisecond for each",
+    )
+    checking.add_argument(
+        "--max-rate", type=float, metavar="N", help="most requests a second of each worker process"
+    )
+    checking.add_argument(
+        "--wait-for-indexing",
+        type=float,
+        default=True,
+        metavar="SECONDS",
+        help="how long to wait for what is still to be indexed (default: an hour)",
+    )
+    checking.add_argument(
+        "--output", metavar="FILE", help="JSON lines of what is or was missing, on any filesystem of Beam"
+    )
+    add_verbose(checking)
+
+
+def check_transform(options: argparse.Namespace, collection: str) -> CheckWeaviate:
+    """The check that the options describe; :class:`Usage` where they cannot be meant."""
+    return CheckWeaviate(
+        collection,
+        **connection(options),
+        tenants=_names_or_pattern(options.tenants),
+        repair=options.repair,
+        exact=options.exact,
+        max_rate=options.max_rate,
+        wait_for_indexing=options.wait_for_indexing,
+    )
+
+
+def connection(options: argparse.Namespace) -> dict[str, Any]:
+    """The keywords that say where the server is and how to get in."""
+    return {
+        "url": options.url,
+        "grpc_url": options.grpc_url,
+        "api_key": _api_key(options),
+        "headers": pairs("--header", options.header) or None,
+        "tls_ca": options.tls_ca,
+        "tls_cert": options.tls_cert,
+        "tls_key": options.tls_key,
+        "tls_server_name": options.tls_server_name,
+    }
 
 
 def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeaviate:
@@ -239,14 +318,7 @@ def write_transform(options: argparse.Namespace, collection: Any) -> WriteToWeav
         raise Usage("several --vector-field need names: --vector-field title=title_vector")
     return WriteToWeaviate(
         collection,
-        url=options.url,
-        grpc_url=options.grpc_url,
-        api_key=_api_key(options),
-        headers=pairs("--header", options.header) or None,
-        tls_ca=options.tls_ca,
-        tls_cert=options.tls_cert,
-        tls_key=options.tls_key,
-        tls_server_name=options.tls_server_name,
+        **connection(options),
         id_field=options.id_field[0] if options.id_field and len(options.id_field) == 1 else options.id_field,
         model_providers=[
             ModelProvider(name, api_key=key)
@@ -372,7 +444,9 @@ def _meant(word: str) -> str:
 
 
 def _own_options() -> list[str]:
-    parser = argparse.ArgumentParser()
-    add_write_options(parser)
-    own = [option for action in parser._actions for option in action.option_strings]
+    own = []
+    for add in (add_write_options, add_check_options):
+        parser = argparse.ArgumentParser()
+        add(parser)
+        own += [option for action in parser._actions for option in action.option_strings]
     return [*own, "--input", "--collection", "--format", "--vectors"]

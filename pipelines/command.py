@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 from weaviate_io.version import __version__
 
-from . import import_files, replay_failures
+from . import check_collection, import_files, replay_failures
 
-_JOBS = {"import": import_files.main, "replay": replay_failures.main}
+_JOBS = {"import": import_files.main, "replay": replay_failures.main, "check": check_collection.main}
 
 _HELP = """\
 usage: weaviate-io COMMAND [OPTIONS]
 
   import   read files (JSON, CSV, Parquet, Avro ...) into a collection
   replay   send again what an import could not write
+  check    find, and repair, what a collection has stored but cannot find
 
 weaviate-io COMMAND --help tells the options."""
 

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from weaviate_io import WriteToWeaviate
+from weaviate_io import CheckWeaviate, WriteToWeaviate
 from weaviate_io.progress import process_totals
 
 _NO_OPTIONS = ("collection", "connection", "max_buffering_duration_secs", "on_failure", "return")
@@ -26,7 +26,7 @@ _OPTIONS = {
     "scopes": "--oidc-scopes",
     **{
         name: f"--{name.replace('_', '-')}"
-        for name in WriteToWeaviate.__init__.__annotations__
+        for name in {**WriteToWeaviate.__init__.__annotations__, **CheckWeaviate.__init__.__annotations__}
         if name not in (*_NO_OPTIONS, "properties", "headers", "model_providers")
     },
 }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 
@@ -212,3 +213,17 @@ def test_references_tell_their_targets_and_whether_they_take_duplicates():
         "once", "reference", targets=("Paper",), unique_references=True
     )
     assert schema.properties["often"] == Property("often", "reference", targets=("Paper", "Book"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "compressed", "cutoff"),
+    [
+        ("hnsw", {}, False, 40_000),
+        ("hnsw", {"rq": {"enabled": True}, "bq": {"enabled": False}, "flatSearchCutoff": 0}, True, 0),
+        ("dynamic", {"hnsw": {"pq": {"enabled": True}, "flatSearchCutoff": 7}, "flat": {}}, True, 7),
+    ],
+)
+def test_what_a_search_of_an_index_scans(kind: str, config: Any, compressed: bool, cutoff: int) -> None:
+    description = {"class": "Article", "vectorIndexType": kind, "vectorIndexConfig": config}
+    index = CollectionSchema.from_rest(description).vectors[""]
+    assert (index.compressed, index.flat_search_cutoff, index.index_type) == (compressed, cutoff, kind)

@@ -9,6 +9,7 @@
 """
 
 import weaviate_io.quiet_beam  # noqa: F401  (first, since everything else imports Beam)
+from weaviate_io.check import CheckWeaviate as CheckWeaviate
 from weaviate_io.connection import WeaviateConnection as WeaviateConnection
 from weaviate_io.creation import CreateDisposition as CreateDisposition
 from weaviate_io.creation import WriteDisposition as WriteDisposition
@@ -18,6 +19,7 @@ from weaviate_io.files import ReadRows as ReadRows
 from weaviate_io.files import ReadRowsResult as ReadRowsResult
 from weaviate_io.objects import FailedObject as FailedObject
 from weaviate_io.objects import FailedReference as FailedReference
+from weaviate_io.objects import UnfindableObject as UnfindableObject
 from weaviate_io.objects import WeaviateObject as WeaviateObject
 from weaviate_io.objects import WeaviateReference as WeaviateReference
 from weaviate_io.objects import WrittenObject as WrittenObject

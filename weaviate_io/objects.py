@@ -138,10 +138,33 @@ class FailedReference(NamedTuple):
     position: Optional[str]
 
 
+class UnfindableObject(NamedTuple):
+    """Something that a stored object lacks, so that a search for it is in vain; what ``CheckWeaviate`` gives.
+
+    Args:
+      collection: name of the collection.
+      uuid: the id of the object.
+      tenant: name of the tenant, where the collection has them.
+      kind: ``"vector_index"`` (a vector index does not know it), ``"inverted_index"`` (no filter by id finds it),
+        or ``"unlinked"`` (a vector index knows it, but no search gets there).
+      vector: the name of the vector whose index that is, ``""`` for the unnamed one.
+      repaired: whether it was repaired, and is found now.
+      error: why it was not repaired, where that was asked for; or that somebody else wrote it at the same moment.
+    """
+
+    collection: str
+    uuid: str
+    tenant: Optional[str]
+    kind: str
+    vector: str
+    repaired: bool = False
+    error: Optional[str] = None
+
+
 Failed = Union[FailedObject, FailedReference]
 """Something that was not written."""
 
-for _row in (WrittenObject, FailedObject, WeaviateReference, FailedReference):
+for _row in (WrittenObject, FailedObject, WeaviateReference, FailedReference, UnfindableObject):
     coders.registry.register_row(_row)
 
 

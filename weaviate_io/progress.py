@@ -23,7 +23,7 @@ class JobStopped(RuntimeError):
 
 
 class ProcessTotals:
-    """What this process has read, written and failed to write since it started.
+    """What this process has read, written, failed to write, checked and repaired since it started.
 
     ``stopped`` says that the user wants the running job to stop; the steps that read look at it.
     """
@@ -33,6 +33,9 @@ class ProcessTotals:
         self.bytes_read = 0
         self.written = 0
         self.failed = 0
+        self.checked = 0
+        self.unfindable = 0
+        self.repaired = 0
 
     def go_on(self) -> None:
         """Raise :class:`JobStopped` where the user wants the job to stop."""
@@ -91,7 +94,7 @@ class TerminalProgress:
 
     def __enter__(self) -> TerminalProgress:
         self._started = time.monotonic()
-        self._before = (process_totals.bytes_read, process_totals.written, process_totals.failed)
+        self._before = dict(vars(process_totals))
         if self._stream.isatty():
             self._thread.start()
         return self
@@ -114,13 +117,15 @@ class TerminalProgress:
 
     def _line(self) -> str:
         seconds = time.monotonic() - self._started
-        bytes_before, written_before, failed_before = self._before
-        written = process_totals.written - written_before
-        line = (
-            f"{written:,} written, {process_totals.failed - failed_before:,} failed, {written / seconds:,.0f}/s"
-        )
+        done = {name: number - self._before[name] for name, number in vars(process_totals).items()}
+        if done["checked"]:
+            return (
+                f"{done['checked']:,} checked, {done['unfindable']:,} unfindable, {done['repaired']:,} repaired, "
+                f"{done['checked'] / seconds:,.0f}/s"
+            )
+        line = f"{done['written']:,} written, {done['failed']:,} failed, {done['written'] / seconds:,.0f}/s"
         if self._total_bytes:
-            share = min(1.0, (process_totals.bytes_read - bytes_before) / self._total_bytes)
+            share = min(1.0, done["bytes_read"] / self._total_bytes)
             left = f", {seconds / share - seconds:,.0f} s left" if share > 0.01 else ""
             line += f", {share:.0%} of the input read{left}"
         return line

@@ -70,13 +70,18 @@ class Property:
 
 @dataclass(frozen=True)
 class VectorIndex:
-    """One vector of a collection: whether it is a multi-vector, who makes it, and how it is indexed."""
+    """One vector of a collection: whether it is a multi-vector, who makes it, and how it is indexed.
+
+    A search whose filter lets through fewer objects than ``flat_search_cutoff`` scans them all.
+    """
 
     name: str
     multi: bool = False
     vectorizer: str = "none"
     index_type: str = "hnsw"
     muvera: bool = False
+    compressed: bool = False
+    flat_search_cutoff: int = 40_000
 
     @property
     def tells_members(self) -> bool:
@@ -142,17 +147,23 @@ class CollectionSchema:
 def _vectors(description: Mapping[str, Any]) -> dict[str, VectorIndex]:
     named = description.get("vectorConfig")
     if not named:
-        config = description.get("vectorIndexConfig") or {}
-        index_type = "none" if config.get("skip") else description.get("vectorIndexType") or "hnsw"
-        vectorizer = description.get("vectorizer") or "none"
-        return {DEFAULT_VECTOR: VectorIndex(DEFAULT_VECTOR, False, vectorizer, index_type)}
-    return {name: _named_vector(name, config) for name, config in named.items()}
+        return {DEFAULT_VECTOR: _vector(DEFAULT_VECTOR, description, description.get("vectorizer") or "none")}
+    return {
+        name: _vector(name, config, next(iter(config.get("vectorizer") or {}), "none"))
+        for name, config in named.items()
+    }
 
 
-def _named_vector(name: str, config: Mapping[str, Any]) -> VectorIndex:
+def _vector(name: str, config: Mapping[str, Any], vectorizer: str) -> VectorIndex:
     index = config.get("vectorIndexConfig") or {}
-    index_type = "none" if index.get("skip") else config.get("vectorIndexType") or "hnsw"
-    multivector = index.get("multivector") or {}
-    muvera = bool((multivector.get("muvera") or {}).get("enabled"))
-    vectorizer = next(iter(config.get("vectorizer") or {}), "none")
-    return VectorIndex(name, bool(multivector.get("enabled")), vectorizer, index_type, muvera)
+    graph = index.get("hnsw") or index  # an index of the type dynamic has a part for each of its two types
+    multivector = graph.get("multivector") or {}
+    return VectorIndex(
+        name,
+        multi=bool(multivector.get("enabled")),
+        vectorizer=vectorizer,
+        index_type="none" if index.get("skip") else config.get("vectorIndexType") or "hnsw",
+        muvera=bool((multivector.get("muvera") or {}).get("enabled")),
+        compressed=any((graph.get(way) or {}).get("enabled") for way in ("pq", "bq", "sq", "rq")),
+        flat_search_cutoff=int(graph.get("flatSearchCutoff", 40_000)),
+    )

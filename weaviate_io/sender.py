@@ -35,6 +35,7 @@ from weaviate_io.patience import Patience, wait_after
 from weaviate_io.repair import BatchObjects, Method
 from weaviate_io.request import Entry, Item, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
+from weaviate_io.searching import search_until
 
 BUDGET = 300.0
 """Seconds of failing after which a request is given up; below Flink's checkpoint timeout of 600."""
@@ -301,27 +302,16 @@ class Sender:
 
     def _search(self, search: Any, request: Request) -> Any:
         """Search until an answer comes or the request's time is up."""
-        tries = 0
-        while True:
-            try:
-                return self._client.search(search)
-            except grpc.RpcError as error:
-                text = self._client.redact(f"{error.code().name}: {error.details()}")
-                verdict = call_verdict(error.code(), error.details() or "", status_details(error))
-            pause = self._pause(tries)
-            # Of many objects one may spoil a request; a search is refused as a whole.
-            for_good = verdict.meaning in (Meaning.FATAL, Meaning.REFUSED) or (
-                verdict.meaning is Meaning.POISON and verdict.reason != "server_error"
-            )
-            if for_good or time.monotonic() + pause > request.give_up_at:
-                raise SearchRefused(
-                    verdict.reason,
-                    f"reading from {request.schema.name} failed: {text}; "
-                    "verify='off' and check_targets=False read only what has to be repaired",
-                )
-            self.tally.throttled_seconds += pause
-            time.sleep(pause)
-            tries += 1
+        try:
+            return search_until(self._client, search, request.give_up_at, self._pause, self._throttled)
+        except SearchRefused as error:
+            raise SearchRefused(
+                error.reason,
+                f"{error}; verify='off' and check_targets=False read only what has to be repaired",
+            ) from None
+
+    def _throttled(self, seconds: float) -> None:
+        self.tally.throttled_seconds += seconds
 
     def _retry_objects(self, request: Request, failing: Sequence[tuple[Entry, Fault]]) -> None:
         """Send single objects again; what keeps failing until its tries or the budget are spent is given up."""

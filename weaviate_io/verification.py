@@ -8,7 +8,8 @@ far from the query they are. So the query may be any vector of the right length.
 
 Not found this way: objects that the index knows, but has no links to. An interruption leaves at most a few, among
 the last that were indexed before those that are missing, so they are repaired together with these. Multi-vectors
-without MUVERA are scored by what is stored, and their index tells nothing.
+without MUVERA are scored by what is stored: of those that their index does not know only the distance tells, and
+only where they are not compressed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ Search = Callable[[Any], Any]
 VERIFY = ("existing", "all", "repair", "off")
 """Which objects are looked for in the index: those that were stored before they were sent, all, or none. With
 ``"repair"`` all are repaired without being looked for: of several replicas only one can be asked."""
+
+_NO_DISTANCE = float(np.finfo(np.float32).max)  # of a multi-vector that the index does not know
 
 _NOTHING_THERE = ("collection_not_found", "tenant_not_found", "tenant_not_active")
 
@@ -65,10 +68,16 @@ def in_index(
     Args:
       length: numbers in a vector of the index; of a multi-vector, in one of its rows.
     """
-    wanted = by_ids(schema.name, tenant, uuids)
     query = np.eye(1, length, dtype="<f4").tobytes()
     if index.multi:
         query = length.to_bytes(2, "little") + query
+    return near(by_ids(schema.name, tenant, uuids), index, query)
+
+
+def near(wanted: Any, index: VectorIndex, query: bytes) -> Any:
+    """The search as one for what is near to a vector, given as the wire has it; it gives the distances too."""
+    wanted.metadata.distance = True
+    if index.multi:
         wanted.near_vector.vectors.add(name=index.name, vector_bytes=query, type=proto.VECTOR_MULTI_FP32)
     else:
         wanted.near_vector.vector_bytes = query
@@ -103,7 +112,11 @@ def unindexed_ids(
     if not lengths:
         return set()
     length = next(iter(lengths.values()))
-    found = _ids(search(in_index(schema, index, tenant, uuids, length)))
+    found = {
+        result.metadata.id
+        for result in search(in_index(schema, index, tenant, uuids, length)).results
+        if not (index.multi and result.metadata.distance >= _NO_DISTANCE)
+    }
     unknown = [uuid for uuid in uuids if uuid not in found]
     return set(_stored_lengths(search, schema, index, tenant, unknown)) if unknown else set()
 
@@ -127,13 +140,14 @@ def _stored_lengths(
         wanted.metadata.vector = True
     lengths = {}
     for result in search(wanted).results:
-        data = _vector(result.metadata, index.name)
+        data = stored_vector(result.metadata, index.name)
         if data:
             lengths[result.metadata.id] = int.from_bytes(data[:2], "little") if index.multi else len(data) // 4
     return lengths
 
 
-def _vector(metadata: Any, name: str) -> bytes:
+def stored_vector(metadata: Any, name: str) -> bytes:
+    """The vector of this name that a search reports, as the wire has it; empty where there is none."""
     if not name:
         return metadata.vector_bytes
     return next((vector.vector_bytes for vector in metadata.vectors if vector.name == name), b"")
