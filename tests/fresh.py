@@ -62,8 +62,8 @@ def runs(folder: Path, built: Path) -> bool:
     environment = folder / built.suffix.strip(".")
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", built], check=True)
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([python, "-m", "pip", "install", "--quiet", built], check=True, env=clean, cwd=folder)
     done = subprocess.run([python, "job.py"], cwd=folder, env=clean, capture_output=True, text=True)
     print(f"{built.name}: {done.stdout.strip() or done.stderr}")
     return done.returncode == 0 and done.stdout.startswith("100 objects")
