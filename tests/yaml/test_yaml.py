@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from apache_beam.yaml import main, yaml_provider
@@ -157,3 +160,24 @@ def test_every_option_of_the_write_is_one_here() -> None:
     theirs = set(inspect.signature(WriteToWeaviate).parameters)
     ours = set(inspect.signature(WriteRowsToWeaviate).parameters)
     assert theirs - ours == {"connection", "on_failure"}  # said by the others, and by error_handling
+
+
+def test_the_pipeline_of_the_documentation_runs(
+    fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "yaml.md").read_text()
+    (documented,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    fake.create_collection(SCHEMA)
+    rows = [{**row, "year": [1965, None][number]} for number, row in enumerate(ROWS)]
+    rows[1]["embedding"] = []
+    (tmp_path / "data").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data" / "articles-1.parquet")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEAVIATE_API_KEY", "some-key")
+    where = f"url: {fake.url}\n        grpc_url: {fake.grpc_url}"
+    spec = documented.replace("url: http://localhost:8080", where)
+    main.run([f"--yaml_pipeline={spec}", "--runner=FnApiRunner"])
+    (stored,) = fake.objects.values()
+    assert stored.uuid == generate_uuid5("10.1/dune")
+    (failed,) = lines_of(tmp_path / "failed", "articles")
+    assert failed["reason"] == "invalid_vector"
