@@ -23,7 +23,7 @@ print(*project["dependencies"], *sum(project["optional-dependencies"].values(), 
 endef
 export REQUIREMENTS
 
-.PHONY: help demo server test test-fast fuzz chaos chaos-short lint format proto bench clean
+.PHONY: help demo server test test-fast matrix fresh dataflow fuzz chaos chaos-short lint format proto template bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,8 +34,8 @@ demo: $(VENV)/ready ## start a real Weaviate, import 1,000 questions, search the
 server: $(VENV)/ready ## run a Weaviate on ports 8080 and 50051 until Ctrl-C
 	@$(RUN) -m weaviate_io.testing start --port 8080 --grpc-port 50051 --data $(CACHE)/server
 
-test: $(VENV)/ready lint ## all tests, those on a real server included
-	$(PYTEST)
+test: $(VENV)/ready lint ## all tests, those on a real server included, in two processes
+	$(PYTEST) -n 2 --dist loadfile
 
 test-fast: $(VENV)/ready ## the tests that need no server
 	$(PYTEST) -m "not server"
@@ -43,6 +43,17 @@ test-fast: $(VENV)/ready ## the tests that need no server
 fuzz: $(VENV)/ready ## hostile rows, dead letters and files, about half an hour; OPTIONS="--hypothesis-seed 1"
 	$(RUN) -m tests.fuzz.large
 	$(PYTEST) tests/fuzz --hypothesis-profile=fuzz $(OPTIONS)
+
+matrix: $(VENV)/ready ## those with Python 3.10 to 3.13 and the oldest and newest Beam; OPTIONS="--python 3.12 tests/write"
+	$(RUN) -m tests.matrix $(OPTIONS)
+
+fresh: $(VENV)/ready ## a pipeline in environments that have only the built wheel, and only the sdist
+	$(RUN) -m tests.fresh
+
+dataflow: $(VENV)/ready ## have Dataflow's runner translate a job, without an account
+	@$(PYTHON) -m venv $(CACHE)/dataflow
+	@$(CACHE)/dataflow/bin/pip install --quiet 'apache-beam[gcp]' fastavro
+	$(CACHE)/dataflow/bin/python -m tests.dataflow.submit
 
 chaos: $(VENV)/ready ## an import whose server, network and workers are killed; OPTIONS="--seed 1 --nodes 3"
 	$(RUN) -m tests.chaos $(OPTIONS)
@@ -62,6 +73,9 @@ format: $(VENV)/ready ## bring the code into shape
 proto: $(VENV)/ready ## compile weaviate.proto anew
 	$(RUN) -m grpc_tools.protoc -I weaviate_io/proto --include_imports \
 		--descriptor_set_out=weaviate_io/proto/weaviate.binpb weaviate.proto
+
+template: $(VENV)/ready ## describe the Flex Template anew, by the options of the import
+	@$(RUN) -m pipelines.template >deploy/metadata.json
 
 bench: $(VENV)/ready ## the figures of this version, each against its goal
 	$(RUN) -m benchmarks.encoding

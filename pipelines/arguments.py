@@ -108,7 +108,12 @@ def add_server_options(parser: argparse.ArgumentParser) -> Any:
     server.add_argument(
         "--grpc-url", metavar="HOST:PORT", help="gRPC address (default: port 50051 of the same host)"
     )
-    server.add_argument("--api-key", metavar="env:NAME", help="the environment variable that holds the key")
+    server.add_argument(
+        "--api-key",
+        metavar="env:NAME",
+        help="the environment variable that holds the key, or a secret as Beam writes it "
+        "(type:GcpSecret;version_name:projects/P/secrets/S/versions/V)",
+    )
     server.add_argument(
         "--oidc-client-secret",
         metavar="env:NAME",

@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return job.run(_main, argv)
 
 
-def _main(argv: Sequence[str]) -> int:
+def parser() -> arguments.Parser:
+    """The options of the job."""
     parser = arguments.Parser("import_files", "import", _DESCRIPTION, _EXAMPLES)
     files = arguments.add_input(
         parser, "files or patterns, local or on any filesystem of Beam (gs://, s3:// ...)"
@@ -57,7 +58,11 @@ def _main(argv: Sequence[str]) -> int:
     files.add_argument("--vectors", metavar="NPY", help="numpy file: its row i is the vector of row i of FILE")
     files.add_argument("--collection", required=True, metavar="NAME", help="the collection to write to")
     arguments.add_write_options(parser)
-    options, pipeline_args = parser.parse_known_args(argv)
+    return parser
+
+
+def _main(argv: Sequence[str]) -> int:
+    options, pipeline_args = parser().parse_known_args(argv)
     total_bytes = sum(file.size_in_bytes for file in match(options.input))
     column = _vector_column(options) if options.vectors else None
     write = arguments.write_transform(options, options.collection)

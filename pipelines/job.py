@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from weaviate_io import FailedObject, WriteFailuresToJson
 from weaviate_io.limits import FailureLimit, Limit, TooManyErrors
@@ -39,6 +40,10 @@ class Done(NamedTuple):
     seconds: float
 
 
+class Template(Exception):
+    """The runner has written the graph of a job, to be launched by somebody else: nothing has run yet."""
+
+
 def run(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None) -> int:
     """Run a job's body; what it cannot do becomes one line and an exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -46,6 +51,9 @@ def run(job: Callable[[Sequence[str]], int], argv: Sequence[str] | None) -> int:
     with quiet(verbose):
         try:
             return job(words)
+        except Template:
+            say("the graph of the job is written; nothing has run yet")
+            return ALL_WRITTEN
         except (Exception, KeyboardInterrupt) as error:
             if _is(error, KeyboardInterrupt) or _is(error, JobStopped):
                 say("stopped; run the same command again to go on, nothing is written twice")
@@ -76,6 +84,11 @@ def run_pipeline(
       total_bytes: size of the input, for the progress shown.
     """
     chosen = beam_options(pipeline_args, options.verbose)
+    if _is_far(chosen) and not options.dry_run and FileSystems.get_scheme(options.dead_letter) is None:
+        raise Usage(
+            f"--dead-letter {options.dead_letter} would be a folder of the workers, and lost with them; "
+            "name one of a filesystem that stays, such as gs://bucket/failed"
+        )
     pipeline = beam.Pipeline(options=chosen)
     build(pipeline)
     started = time.monotonic()
@@ -84,6 +97,8 @@ def run_pipeline(
             stack.enter_context(stoppable())
             stack.enter_context(TerminalProgress(total_bytes))
         result = pipeline.run()
+        if not getattr(result, "has_job", True):  # Dataflow's, which was asked for a template
+            raise Template
         result.wait_until_finish()
     seconds = time.monotonic() - started
     examples = {
@@ -92,6 +107,11 @@ def run_pipeline(
         if name.startswith(_EXAMPLE) and found
     }
     return Done(counters(result), examples, seconds)
+
+
+def _is_far(options: PipelineOptions) -> bool:
+    """Whether the job's steps run on machines that are gone afterwards."""
+    return "dataflow" in (options.view_as(StandardOptions).runner or "").lower()
 
 
 class DeadLetter:

@@ -62,7 +62,8 @@ def test_the_wheel_holds_one_top_level_package(wheel: zipfile.ZipFile) -> None:
 def test_the_wheel_holds_every_module_and_what_modules_read(wheel: zipfile.ZipFile) -> None:
     expected = {str(path.relative_to(ROOT)) for path in (ROOT / "weaviate_io").rglob("*.py")}
     expected |= {f"weaviate_io/{path.relative_to(ROOT)}" for path in (ROOT / "pipelines").glob("*.py")}
-    expected |= {f"weaviate_io/{name}" for name in ("py.typed", "proto/weaviate.proto", "proto/weaviate.binpb")}
+    read = ("py.typed", "proto/weaviate.proto", "proto/weaviate.binpb", "yaml/providers.yaml")
+    expected |= {f"weaviate_io/{name}" for name in read}
     assert expected <= set(wheel.namelist())
 
 

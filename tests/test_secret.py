@@ -113,3 +113,31 @@ def test_secrets_are_equal_by_what_they_refer_to():
     assert Secret("env:A") != Secret("env:B")
     assert Secret("env:A") != Secret(source)
     assert Secret("env:A") != "env:A"
+
+
+MANAGED = "type:GcpSecret;version_name:projects/p/secrets/weaviate/versions/7"
+
+
+def test_a_text_of_beam_names_a_secret_of_a_secret_manager(monkeypatch):
+    from apache_beam.transforms.util import GcpSecret
+
+    asked = []
+
+    def fetch(self):
+        asked.append(self._version_name)
+        return KEY.encode()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        secret = Secret(MANAGED)
+    monkeypatch.setattr(GcpSecret, "get_secret_bytes", fetch)
+    assert pickle.loads(pickle.dumps(secret)).resolve() == KEY
+    assert asked == ["projects/p/secrets/weaviate/versions/7"]
+    assert MANAGED in repr(secret)
+    assert secret.hidden
+
+
+@pytest.mark.parametrize("text", ["type:", "type:Vault;path:x", "type:GcpSecret;versionname:x"])
+def test_a_text_that_beam_does_not_know_is_refused_at_once(text):
+    with pytest.raises(ValueError, match="is no secret of Beam; write type:GcpSecret"):
+        Secret(text)

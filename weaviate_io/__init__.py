@@ -9,6 +9,7 @@
 """
 
 import weaviate_io.quiet_beam  # noqa: F401  (first, since everything else imports Beam)
+from weaviate_io.bar import progress as progress
 from weaviate_io.check import CheckWeaviate as CheckWeaviate
 from weaviate_io.connection import WeaviateConnection as WeaviateConnection
 from weaviate_io.creation import CreateDisposition as CreateDisposition

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Lineage
 
 from weaviate_io.objects import Failed
 from weaviate_io.outcome import Tally
@@ -29,14 +30,18 @@ class Accounts:
     Counters: ``written``, ``failed``, ``failed_REASON``, ``duplicates`` (objects whose id came before in the
     bundle), ``requests``, ``retries``, ``unknown_outcomes``, ``repaired``, ``verified`` (looked for in the vector
     index), ``unindexed`` (stored, but missing there), ``splits``, ``bytes`` and Beam's
-    ``cumulativeThrottlingSeconds``. Distributions: ``batch_size`` and ``latency_ms``.
+    ``cumulativeThrottlingSeconds``. Distributions: ``batch_size`` and ``latency_ms``. Where objects went is
+    Beam's lineage: ``weaviate:SERVER.COLLECTION``.
 
     Args:
       prefix: what the names of the first four begin with, ``references_`` for references.
+      server: host and port of the server, for the lineage.
     """
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", server: str = "") -> None:
         self._prefix = prefix
+        self._server = server
+        self._reached: set[str] = set()
         self._counters = {
             name: Metrics.counter(NAMESPACE, f"{prefix}{name}") for name in ("written", "failed", "duplicates")
         }
@@ -49,6 +54,7 @@ class Accounts:
 
     def start_bundle(self) -> None:
         self._ids.clear()
+        self._reached.clear()
 
     def seen(self, collection: str, identity: Hashable) -> None:
         """Count an object whose id came before. Of a bundle's first 250,000 ids none is missed."""
@@ -62,6 +68,12 @@ class Accounts:
         if count:
             self._counters["written"].inc(count)
             process_totals.written += count
+
+    def reached(self, collections: Iterable[str]) -> None:
+        """Note the collections that objects went to; once a bundle, since a bundle that fails counts for nothing."""
+        for collection in set(collections) - self._reached:
+            self._reached.add(collection)
+            Lineage.sinks().add("weaviate", Lineage.wrap_segment(self._server), collection)
 
     def failed(self, failure: Failed) -> None:
         self._counters["failed"].inc()

@@ -14,7 +14,10 @@ from weaviate_io.outcome import Failure
 from weaviate_io.request import Encoded
 
 _ANY = beam.coders.FastPrimitivesCoder()
-"""What Beam encodes the fields ``object`` and ``row`` of a failure with."""
+"""What Beam encodes the field ``row`` of a failure with."""
+
+_OBJECT = beam.coders.RowCoder.from_type_hint(WeaviateObject, beam.coders.registry)
+"""What it encodes the field ``object`` with."""
 
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 _DEEPEST = 1000  # levels; as many as Python's own parsers and printers go down
@@ -109,7 +112,7 @@ def _portable(failure: FailedObject) -> FailedObject:
         given = given._replace(
             uuid=_text(given.uuid), tenant=_text(given.tenant), collection=_text(given.collection)
         )
-        if is_codable(given):
+        if is_codable(given, _OBJECT):
             return failure._replace(object=given)
         row = given
     return failure._replace(object=None, row=_codable(row, failure.position))

@@ -11,7 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
@@ -196,10 +196,10 @@ def describe(failure: Failed) -> str:
     return f"{_place(failure)}: {failure.reason}: {error:.300}"
 
 
-def _place(failure: Failed) -> str:
+def _place(failure: Any) -> str:
     where = f" at {failure.position}" if failure.position else ""
     into = f" of {failure.collection}" if failure.collection else ""
-    if isinstance(failure, FailedObject):
+    if failure._fields == FailedObject._fields:  # out of another process it is of a class that Beam makes
         return f"{failure.uuid or 'a row'}{into}{where}"
     reference = f"{failure.from_property} of {failure.from_uuid}" if failure.from_uuid else "a row"
     return f"{reference}{into}{where}"

@@ -4,13 +4,14 @@ Nothing here knows a server, a schema or a pipeline. What comes out of a write i
 so that it crosses shuffles and runners in a compact, stable form.
 """
 
-from __future__ import annotations
+# No "from __future__ import annotations" here: Beam reads the types of the fields as they stand.
 
 import uuid as _uuid
 from hashlib import sha1
 from typing import Any, NamedTuple, Optional, Union
 
 from apache_beam import coders
+from apache_beam.typehints.schemas import typing_to_runner_api
 
 
 class WeaviateObject(NamedTuple):
@@ -164,9 +165,6 @@ class UnfindableObject(NamedTuple):
 Failed = Union[FailedObject, FailedReference]
 """Something that was not written."""
 
-for _row in (WrittenObject, FailedObject, WeaviateReference, FailedReference, UnfindableObject):
-    coders.registry.register_row(_row)
-
 
 def generate_uuid5(identifier: Any, namespace: Any = "") -> str:
     """The id that weaviate-client's function of the same name gives.
@@ -190,3 +188,24 @@ def uuid5_text(namespace: bytes, name: bytes) -> str:
     digits = sha1(namespace + name, usedforsecurity=False).hexdigest()
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+def register_row(kind: type[Any], coded: bool = True) -> None:
+    """Tell Beam that a named tuple is a row, by an id that its name and fields make.
+
+    Beam's own way gives a new id in each process, so that a job that is updated would have other coders than it had.
+
+    Args:
+      kind: the named tuple, with types that are known where it is defined.
+      coded: whether a PCollection of it is encoded as rows; else only a field of another row is.
+    """
+    fields = "".join(f",{name}:{type_}" for name, type_ in kind.__annotations__.items())
+    kind._beam_schema_id = uuid5_text(_uuid.NAMESPACE_DNS.bytes, f"{kind.__qualname__}{fields}".encode())
+    if coded:
+        coders.registry.register_coder(kind, coders.RowCoder)
+    typing_to_runner_api(kind)
+
+
+register_row(WeaviateObject, coded=False)
+for _kind in (WrittenObject, FailedObject, WeaviateReference, FailedReference, UnfindableObject):
+    register_row(_kind)

@@ -12,6 +12,7 @@ from uuid import uuid4
 from weaviate_io.errors import WeaviateError
 
 _ENVIRONMENT = "env:"
+_MANAGED = "type:"  # how Beam writes a secret of a secret manager as text
 _SHORTEST = 4  # characters; what is shorter is no secret, but part of many words
 
 
@@ -20,8 +21,9 @@ class Secret:
 
     Args:
       source: ``"env:NAME"`` for an environment variable of the worker, a function without arguments, an object
-        with ``get_secret_bytes()`` such as ``beam.Secret``, or the secret itself, which is accepted with a
-        warning, since it becomes part of the job.
+        with ``get_secret_bytes()`` such as ``beam.Secret``, the text that Beam makes one of
+        (``"type:GcpSecret;version_name:projects/P/secrets/S/versions/V"``), or the secret itself, which is
+        accepted with a warning, since it becomes part of the job.
       warn: whether to warn; headers that hold no key need none.
 
     >>> Secret("env:WEAVIATE_API_KEY")
@@ -33,15 +35,17 @@ class Secret:
             raise TypeError(
                 f"a secret is 'env:NAME', a function or a beam.Secret, not a {type(source).__name__}"
             )
-        if warn and isinstance(source, str) and not source.startswith(_ENVIRONMENT):
+        if warn and isinstance(source, str) and not _is_reference(source):
             warnings.warn(
                 "a literal secret becomes part of the job; give 'env:NAME', a function or a beam.Secret instead",
                 stacklevel=4,
             )
         if source == _ENVIRONMENT:
             raise ValueError("'env:' names no variable; write it as 'env:NAME'")
+        if isinstance(source, str) and source.startswith(_MANAGED):
+            _managed(source)
         self._source: str | Callable[[], Any] | Any = source
-        self.hidden: bool = warn or not isinstance(source, str) or source.startswith(_ENVIRONMENT)
+        self.hidden: bool = warn or not isinstance(source, str) or _is_reference(source)
         """Whether the value is to be kept out of texts, unlike a plain value of a header that holds no key."""
         # Copies of one function or beam.Secret, which each unpickling makes, are equal by this.
         self._identity = uuid4().hex
@@ -49,6 +53,8 @@ class Secret:
     def resolve(self) -> str:
         """The secret itself, without white space around it; on the worker only."""
         source = self._source
+        if isinstance(source, str) and source.startswith(_MANAGED):
+            source = _managed(source)
         if isinstance(source, str):
             return (_from_environment(source) if source.startswith(_ENVIRONMENT) else source).strip()
         value = source.get_secret_bytes() if hasattr(source, "get_secret_bytes") else source()
@@ -68,7 +74,7 @@ class Secret:
 
     def __repr__(self) -> str:
         source = self._source
-        shown = source if isinstance(source, str) and source.startswith(_ENVIRONMENT) else "***"
+        shown = source if isinstance(source, str) and _is_reference(source) else "***"
         return f"Secret({shown!r})"
 
 
@@ -110,6 +116,24 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= _SHORTEST:
             text = text.replace(secret, "***")
     return text
+
+
+def _is_reference(source: str) -> bool:
+    return source.startswith((_ENVIRONMENT, _MANAGED))
+
+
+def _managed(source: str) -> Any:
+    """The ``beam.Secret`` that a text stands for; ``ValueError`` where it stands for none."""
+    try:
+        from apache_beam.utils.secret import Secret as BeamSecret
+    except ImportError:  # Beam 2.76 and before
+        from apache_beam.transforms.util import Secret as BeamSecret
+    try:
+        return BeamSecret.parse_secret_option(source)
+    except (ValueError, LookupError) as error:
+        raise ValueError(
+            f"{source!r} is no secret of Beam; write type:GcpSecret;version_name:projects/P/secrets/S/versions/V"
+        ) from error
 
 
 def _from_environment(source: str) -> str:

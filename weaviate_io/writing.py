@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Optional, Union
+from urllib.parse import urlsplit
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
@@ -36,7 +37,8 @@ class _Worker(beam.DoFn):
 
     def setup(self) -> None:
         self._client = client.acquire(self._settings.connection)
-        self._accounts = Accounts(self._settings.counters)
+        server = urlsplit(self._settings.connection.rest_url).netloc
+        self._accounts = Accounts(self._settings.counters, server)
         self._limit = FailureLimit(self._settings.name, self._settings.limit, self._settings.things)
 
     def teardown(self) -> None:
@@ -92,10 +94,12 @@ class _Sending(_Worker):
 
     def _outputs(self, outcomes: Iterable[Outcome]) -> Iterator[Union[WindowedValue, TaggedOutput]]:
         written = 0
+        collections = set()
         for collection, item, failure in outcomes:
             origin: Origin = item.owner
             if failure is None:
                 written += 1
+                collections.add(collection)
                 yield _with_value(origin.value, self._settings.done(collection, item.encoded))
                 continue
             if self._tenants is not None:
@@ -103,6 +107,7 @@ class _Sending(_Worker):
             dead = self._fail(self._settings.dead(failure, item))
             yield TaggedOutput(FAILED, _with_value(origin.value, dead))
         self._written(written)
+        self._accounts.reached(collections)
         self._accounts.add(self._sender.tally)
 
 

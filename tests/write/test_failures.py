@@ -20,7 +20,7 @@ from tests.write.running import FN_API, LOOPBACK, TWO_PROCESSES
 from weaviate_io import FailedObject, WeaviateObject, WriteToWeaviate, generate_uuid5
 from weaviate_io.client import acquire, release
 from weaviate_io.encoding import ObjectEncoder, decode_object
-from weaviate_io.limits import CheckTotal, FailureLimit, Limit, TooManyErrors
+from weaviate_io.limits import CheckTotal, FailureLimit, Limit, TooManyErrors, describe
 from weaviate_io.objects import SourceRow
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.testing import Errors, ErrorsWhere
@@ -393,3 +393,9 @@ def test_hostile_words_of_the_server_do_not_fail_the_bundle(write, into, fake):
     assert [one.error for one in done.failed] == [
         "invalid text property 'title' on class 'Article': \x00 \uffff 🎉"
     ]
+
+
+def test_a_failure_out_of_another_process_is_described_too():
+    failure = FailedObject("invalid_row", "no object", 0, "Article", None, "3f2c", None, None, None)
+    made_by_beam = NamedTuple("BeamSchema", [(name, Any) for name in FailedObject._fields])(*failure)
+    assert describe(made_by_beam) == describe(failure) == "3f2c of Article: invalid_row: no object"

@@ -1,0 +1,7 @@
+"""What the launcher of the Flex Template runs."""
+
+import sys
+
+from weaviate_io.pipelines.template import main
+
+sys.exit(main())
