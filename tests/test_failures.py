@@ -197,7 +197,9 @@ def test_a_row_of_a_file_keeps_its_place_and_kind(text: bool) -> None:
     assert back == row
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, 1j, np.clongdouble(1), print], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}, 1j, np.clongdouble(1), print], ids=lambda value: type(value).__name__
+)
 def test_what_json_cannot_carry_is_shown_and_does_not_pass_for_text(value: Any) -> None:
     back = there_and_back({"a": value})["a"]
     assert not isinstance(back, str)
