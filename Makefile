@@ -79,6 +79,7 @@ template: $(VENV)/ready ## describe the Flex Template anew, by the options of th
 
 bench: $(VENV)/ready ## the figures of this version, each against its goal
 	$(RUN) -m benchmarks.encoding
+	$(RUN) -m benchmarks.throughput
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.verification
 	$(RUN) -m benchmarks.killed_server

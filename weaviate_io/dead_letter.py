@@ -130,7 +130,9 @@ def _codable(row: Any, position: Optional[str]) -> Any:
 def is_codable(value: Any, coder: beam.coders.Coder = _ANY) -> bool:
     """Whether a coder takes the value."""
     try:
-        if _is_deep(value):  # Beam's coder takes the process down with it, at about 20,000 levels
+        # Beam's coder goes down into these itself, and at some 20,000 levels takes the process with it. Others,
+        # named tuples among them, are pickled, which takes a list that holds itself, and refuses what is too deep.
+        if (coder is not _ANY or type(value) in _CONTAINERS) and _is_deep(value):
             return False
         coder.encode(value)
     except Exception:  # whatever the classes of the value raise

@@ -36,7 +36,9 @@ class Places:
 
     >>> places = Places(16)
     >>> places.pushed_back(sent_at=1.0, now=2.0)
+    True
     >>> places.pushed_back(sent_at=1.5, now=2.0)  # sent before anyone knew
+    False
     >>> places.limit
     8
     """

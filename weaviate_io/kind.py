@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, Optional, Protocol, TypeVar, Union
 
@@ -109,12 +109,13 @@ class Kind(ABC):
         return proto.CONSISTENCY_LEVELS[self.consistency_level] if self.consistency_level else None
 
 
-def sources(element: Any, failure: type[Any] = FailedObject) -> Iterator[Source]:
+def sources(element: Any, failure: type[Any] = FailedObject) -> Iterable[Source]:
     """The rows of an element: one, or as many as a table has."""
     source = unwrap(element, failure)
-    if not isinstance(source.row, (pa.Table, pa.RecordBatch)):
-        yield source
-        return
+    return _rows_of(source) if isinstance(source.row, (pa.Table, pa.RecordBatch)) else (source,)
+
+
+def _rows_of(source: Source) -> Iterator[Source]:
     for number, row in enumerate(arrow.rows(source.row)):
         yield source._replace(row=row, position=f"{source.position or 'table'}: row {number}")
 

@@ -69,7 +69,7 @@ class Mapper:
         """The collection a row belongs to, or :class:`RowError`."""
         if isinstance(row, WeaviateObject) and row.collection is not None:
             return destination(row.collection, row)
-        return destination(self.collection, row)
+        return destination(self.collection, row) if callable(self.collection) else self._only_collection
 
     @costs_its_row
     def map(self, row: Any, schema: CollectionSchema, text: bool = False) -> WeaviateObject:
@@ -135,6 +135,10 @@ class Mapper:
             names = [name for name in names if isinstance(name, str)]
             self._last_left_out.update(schema=schema, names=names)
         return self._last_left_out["names"]
+
+    @cached_property
+    def _only_collection(self) -> str:
+        return destination(self.collection, None)
 
     @cached_property
     def _last_left_out(self) -> dict[str, Any]:

@@ -80,12 +80,13 @@ class WriteRowsToWeaviate(beam.PTransform):
       batching: auto, bundle or group_into_batches.
       batch_size: Most objects in a request.
       max_buffering_duration_secs: Seconds that a row of unbounded input waits for company.
+      max_requests_in_flight: Most requests in flight at a time, over all workers.
       max_errors: Fail the job when more rows failed.
       max_error_rate: Fail the job when a larger share of at least 1,000 rows failed.
       consistency_level: ONE, QUORUM or ALL.
       dry_run: Check everything, but send nothing.
       wait_for_indexing: End the job only when the vectors can be searched, and fail it after so many seconds.
-      verify: Which objects to look for in the vector index: existing, all or off.
+      verify: Which objects to look for in the vector index: existing, all or off; or repair, which asks for none.
       error_handling: This option specifies whether and where to output rows that failed, as output: NAME.
 
     Raises:
@@ -131,6 +132,7 @@ class WriteRowsToWeaviate(beam.PTransform):
         batching: str = "auto",
         batch_size: Optional[int] = None,
         max_buffering_duration_secs: Optional[float] = None,
+        max_requests_in_flight: Optional[int] = None,
         max_errors: Optional[int] = None,
         max_error_rate: Optional[float] = None,
         consistency_level: Optional[str] = None,
@@ -171,6 +173,7 @@ class WriteRowsToWeaviate(beam.PTransform):
             batching=batching,
             batch_size=batch_size,
             max_buffering_duration_secs=max_buffering_duration_secs,
+            max_requests_in_flight=max_requests_in_flight,
             on_failure="raise" if self._failed is None else "dead_letter",
             max_errors=max_errors,
             max_error_rate=max_error_rate,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 DEFAULT_VECTOR = ""
@@ -128,12 +129,12 @@ class CollectionSchema:
         """A collection that the server's auto-schema is still to create."""
         return cls(name, {}, {DEFAULT_VECTOR: VectorIndex(DEFAULT_VECTOR)}, open_ended=True)
 
-    @property
+    @cached_property
     def makes_vectors(self) -> bool:
         """Whether the server itself makes vectors for objects that bring none."""
         return bool(self.made_vectors)
 
-    @property
+    @cached_property
     def made_vectors(self) -> frozenset[str]:
         """Names of the vectors that the server itself makes for objects that bring none."""
         return frozenset(v.name for v in self.vectors.values() if v.vectorizer != "none")

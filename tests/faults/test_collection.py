@@ -71,7 +71,8 @@ def test_objects_of_a_collection_that_is_dropped_meanwhile_fail(
     drop_before(trial, 1, before_batch)
     done = trial.run(range(COUNT))
     assert {failure.reason for failure in done.failed} == {"collection_not_found"}
-    assert len(done.failed) == COUNT - 20  # the others were written, and dropped after that
+    assert 0 < len(done.written) <= 20  # by the first request, and dropped after that
+    assert len(done.written) + len(done.failed) == COUNT
 
 
 def test_a_server_with_auto_schema_makes_a_dropped_collection_anew(
