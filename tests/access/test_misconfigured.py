@@ -13,6 +13,7 @@ import pytest
 
 from tests.access.certificates import Authority, TlsProxy
 from tests.access.issuer import Issuer
+from tests.ports import silent_port
 from weaviate_io import OidcClientCredentials, WeaviateConnection
 from weaviate_io.client import Client
 from weaviate_io.errors import WeaviateError
@@ -66,8 +67,7 @@ class Scene:
 
     @staticmethod
     def nobody() -> str:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            return f"127.0.0.1:{taken.getsockname()[1]}"
+        return f"127.0.0.1:{silent_port()}"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
-import socket
 import ssl
 import subprocess
 import threading
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 from urllib3.util import Retry
 
+from tests.ports import silent_port
 from tests.sender.harness import COLLECTIONS, connection_to, made
 from weaviate_io import client as client_module
 from weaviate_io import proto
@@ -37,23 +37,18 @@ def refusal(connection: WeaviateConnection) -> str:
     return str(raised.value)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
-
-
 # Wrong addresses, ports and keys.
 
 
 def test_nothing_listens(fake: FakeWeaviate) -> None:
-    nobody = f"127.0.0.1:{free_port()}"
+    nobody = f"127.0.0.1:{silent_port()}"
     assert "nothing listens there" in refusal(WeaviateConnection(f"http://{nobody}", grpc_url=fake.grpc_url))
     told = refusal(WeaviateConnection(fake.url, grpc_url=nobody))
     assert f"no gRPC at {nobody}: nothing listens there" in told and "grpc_url=" in told
 
 
 def test_the_derived_grpc_address_is_told_with_every_failure_to_connect() -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
+    nobody = f"http://127.0.0.1:{silent_port()}"
     assert f"no Weaviate at {nobody} (gRPC at 127.0.0.1:50051): nothing" in refusal(WeaviateConnection(nobody))
 
 
@@ -88,7 +83,7 @@ def test_a_key_that_is_refused(key: str | None) -> None:
 @pytest.mark.filterwarnings("ignore:a literal secret")
 def test_secrets_are_in_no_message(fake: FakeWeaviate) -> None:
     options: dict[str, Any] = {"api_key": "hidden-1234", "headers": {"X-OpenAI-Api-Key": "hidden-5678"}}
-    connection = WeaviateConnection(fake.url, grpc_url=f"127.0.0.1:{free_port()}", **options)
+    connection = WeaviateConnection(fake.url, grpc_url=f"127.0.0.1:{silent_port()}", **options)
     assert "hidden" not in refusal(connection) + repr(connection)
     client = Client(connection_to(fake, **options))
     with pytest.raises(WeaviateError) as raised:
@@ -136,7 +131,7 @@ def test_something_else_speaks_grpc(fake: FakeWeaviate) -> None:
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
     assert "is no Weaviate" in refusal(WeaviateConnection(fake.url, grpc_url=f"127.0.0.1:{port}"))
-    other.stop(0).wait()
+    other.stop(None)
 
 
 def test_a_server_that_takes_no_writes_now_is_there(fake: FakeWeaviate) -> None:
@@ -150,7 +145,7 @@ def test_a_server_that_takes_no_writes_now_is_there(fake: FakeWeaviate) -> None:
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
     Client(WeaviateConnection(fake.url, grpc_url=f"127.0.0.1:{port}")).close()
-    other.stop(0).wait()
+    other.stop(None)
 
 
 # TLS.
@@ -189,7 +184,7 @@ def secured(request: pytest.FixtureRequest, certificates: Path, page: Any) -> It
     port = other.add_secure_port("127.0.0.1:0", credentials)
     other.start()
     yield name, f"127.0.0.1:{page.server_address[1]}", f"127.0.0.1:{port}"
-    other.stop(0).wait()
+    other.stop(None)
 
 
 @needs_openssl
@@ -264,7 +259,7 @@ def test_other_connections_have_other_clients(fake: FakeWeaviate) -> None:
 
 
 def test_a_connection_that_cannot_be_opened_leaves_nothing_behind(fake: FakeWeaviate) -> None:
-    wrong = WeaviateConnection(f"http://127.0.0.1:{free_port()}")
+    wrong = WeaviateConnection(f"http://127.0.0.1:{silent_port()}")
     for _ in range(2):
         with pytest.raises(WeaviateError):
             acquire(wrong)

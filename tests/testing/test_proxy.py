@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from tests.ports import silent_port
 from weaviate_io.testing import FaultProxy
 
 SECONDS = 30.0
@@ -153,10 +154,8 @@ def test_reset_all_cuts_open_connections_and_new_ones_work(proxy):
 
 
 def test_a_server_that_is_not_there_is_a_reset():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     with (
-        FaultProxy(f"127.0.0.1:{port}") as proxy,
+        FaultProxy(f"127.0.0.1:{silent_port()}") as proxy,
         connect(proxy) as client,
         pytest.raises(ConnectionResetError),
     ):

@@ -162,9 +162,11 @@ class FakeWeaviate:
 
     def close(self) -> None:
         """Stop listening; requests that hang are ended."""
-        stopped = self._grpc.stop(grace=0)
+        # Not stop(grace=0), which cancels in a thread of its own, maybe when the server is gone: a segmentation fault.
+        stopping = threading.Thread(target=self._grpc.stop, args=[None])
+        stopping.start()
         self.release()
-        stopped.wait()
+        stopping.join()
         self._threads.shutdown()
         self._rest.shutdown()
         self._rest_thread.join()
