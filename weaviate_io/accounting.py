@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import Lineage
@@ -10,6 +10,7 @@ from apache_beam.metrics.metric import Lineage
 from weaviate_io.objects import Failed
 from weaviate_io.outcome import Tally
 from weaviate_io.progress import NAMESPACE, process_totals
+from weaviate_io.request import Entry
 
 _TALLIED = (
     "requests",
@@ -56,22 +57,27 @@ class Accounts:
         self._ids.clear()
         self._reached.clear()
 
-    def seen(self, collection: str, identity: Hashable) -> None:
-        """Count an object whose id came before. Of a bundle's first 250,000 ids none is missed."""
-        key = hash((collection, identity))
-        if key in self._ids:
-            self._counters["duplicates"].inc()
-        elif len(self._ids) < _REMEMBERED_IDS:
-            self._ids.add(key)
+    def seen(self, collection: str, entries: Iterable[Entry]) -> None:
+        """Count objects whose id came before. Of a bundle's first 250,000 ids none is missed."""
+        ids = self._ids
+        duplicates = 0
+        for entry in entries:
+            key = hash((collection, entry.key))
+            if key in ids:
+                duplicates += 1
+            elif len(ids) < _REMEMBERED_IDS:
+                ids.add(key)
+        if duplicates:
+            self._counters["duplicates"].inc(duplicates)
 
     def written(self, count: int) -> None:
         if count:
             self._counters["written"].inc(count)
             process_totals.written += count
 
-    def reached(self, collections: Iterable[str]) -> None:
-        """Note the collections that objects went to; once a bundle, since a bundle that fails counts for nothing."""
-        for collection in set(collections) - self._reached:
+    def reached(self, collection: str) -> None:
+        """Note a collection that objects went to; once a bundle, since a bundle that fails counts for nothing."""
+        if collection not in self._reached:
             self._reached.add(collection)
             Lineage.sinks().add("weaviate", Lineage.wrap_segment(self._server), collection)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Optional
 
 import apache_beam as beam
@@ -26,7 +26,7 @@ from apache_beam.transforms.util import GroupIntoBatches
 from apache_beam.typehints.sharded_key_type import ShardedKeyType
 from apache_beam.utils.sharded_key import ShardedKey
 
-from weaviate_io.request import Item
+from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 
@@ -47,7 +47,18 @@ Batched = tuple[bytes, int, Optional[str]]
 
 _PROCESS = uuid.uuid4().bytes
 
-_Batch = tuple[CollectionSchema, list[Item]]
+_Batch = tuple[CollectionSchema, list[Entry]]
+
+
+class _Open:
+    """Objects of one collection that wait for company, and how many there should be."""
+
+    def __init__(self, schema: CollectionSchema, sender: Sender) -> None:
+        self.schema = schema
+        self.entries: list[Entry] = []
+        self.bytes = 0
+        self.most_objects = sender.request_size(schema)
+        self.most_bytes = sender.max_bytes
 
 
 class BundleBuffer:
@@ -61,23 +72,27 @@ class BundleBuffer:
     def __init__(self, sender: Sender, limit: int = BUFFERED_BYTES) -> None:
         self._sender = sender
         self._limit = limit
-        self._open: dict[str, tuple[CollectionSchema, list[Item], int]] = {}
+        self._open: dict[str, _Open] = {}
         self._bytes = 0
 
-    def add(self, schema: CollectionSchema, item: Item) -> Iterator[_Batch]:
+    def add(self, schema: CollectionSchema, entry: Entry) -> Sequence[_Batch]:
         """Take an object in, and give out what is ready to be sent."""
-        _, items, size = self._open.get(schema.name) or (schema, [], 0)
-        added = item.encoded.size
-        if items and size + added > self._sender.max_bytes:
-            yield self._close(schema.name)
-            items, size = [], 0
-        items.append(item)
-        self._open[schema.name] = (schema, items, size + added)
-        self._bytes += added
-        if len(items) >= self._sender.request_size(schema):
-            yield self._close(schema.name)
-        elif self._bytes > self._limit:
-            yield self._close(max(self._open, key=lambda name: self._open[name][2]))
+        batches: tuple[_Batch, ...] = ()
+        size = entry.size
+        waiting = self._open.get(schema.name)
+        if waiting is not None and waiting.bytes + size > waiting.most_bytes:
+            batches = (self._close(schema.name),)
+            waiting = None
+        if waiting is None:
+            waiting = self._open[schema.name] = _Open(schema, self._sender)
+        waiting.entries.append(entry)
+        waiting.bytes += size
+        self._bytes += size
+        if len(waiting.entries) >= waiting.most_objects:
+            return (*batches, self._close(schema.name))
+        if self._bytes > self._limit:
+            return (*batches, self._close(max(self._open, key=lambda name: self._open[name].bytes)))
+        return batches
 
     def flush(self) -> Iterator[_Batch]:
         """Give out everything."""
@@ -85,9 +100,9 @@ class BundleBuffer:
             yield self._close(name)
 
     def _close(self, name: str) -> _Batch:
-        schema, items, size = self._open.pop(name)
-        self._bytes -= size
-        return schema, items
+        closed = self._open.pop(name)
+        self._bytes -= closed.bytes
+        return closed.schema, closed.entries
 
 
 class GroupBoundedIntoBatches(GroupIntoBatches.WithShardedKey):

@@ -11,7 +11,7 @@ from weaviate_io.errors import RowError
 from weaviate_io.mapping import Source
 from weaviate_io.objects import FailedObject, FailedReference, SourceRow, WeaviateObject, WeaviateReference
 from weaviate_io.outcome import Failure
-from weaviate_io.request import Encoded
+from weaviate_io.request import Entry
 
 _ANY = beam.coders.FastPrimitivesCoder()
 """What Beam encodes the field ``row`` of a failure with."""
@@ -43,7 +43,7 @@ def failed_row(error: RowError, source: Source, given: Optional[WeaviateObject])
 
 
 def failed_object(
-    failure: Failure, encoded: Encoded, given: WeaviateObject, position: Optional[str]
+    failure: Failure, entry: Entry, given: WeaviateObject, position: Optional[str]
 ) -> FailedObject:
     """The dead letter of an object that the server refused."""
     return _portable(
@@ -52,9 +52,9 @@ def failed_object(
             error=_utf8(failure.error),
             attempts=failure.attempts,
             collection=given.collection,
-            tenant=encoded.tenant,
-            uuid=encoded.uuid,
-            object=given._replace(uuid=encoded.uuid, tenant=encoded.tenant),
+            tenant=entry.tenant,
+            uuid=entry.uuid,
+            object=given._replace(uuid=entry.uuid, tenant=entry.tenant),
             row=None,
             position=_text(position),
         )

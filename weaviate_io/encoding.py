@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from weaviate_io import proto, wire
 from weaviate_io.errors import RowError, costs_its_row
 from weaviate_io.framing import EMPTY_LIST, delimited, entry_key, struct_entry, values_of, varint
 from weaviate_io.objects import WeaviateObject, uuid5_text
+from weaviate_io.request import Entry
 from weaviate_io.schema import DEFAULT_VECTOR, TENANT_NAME, CollectionSchema, Property, property_name
 from weaviate_io.vectors import EncodedVector, decode_vector, encode_vector, nudge
 
@@ -26,28 +27,6 @@ _CONTENT_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "weaviate-io:content:1").byt
 _Column = tuple[bytes, Optional[wire.ValueEncoder]]
 _SKIP: _Column = (b"", None)
 _ONE_VECTOR = {np.ndarray, list}  # known without the slow question for a Mapping
-
-
-class EncodedObject(NamedTuple):
-    """One object as bytes of the wire, with what its outcome is reported by.
-
-    ``has_vectors`` is False where it is known to bring none of its own.
-    """
-
-    payload: bytes
-    uuid: str
-    tenant: Optional[str]
-    has_vectors: bool = True
-
-    @property
-    def size(self) -> int:
-        """Bytes in a request, framing included."""
-        return len(self.payload) + 1 + len(varint(len(self.payload)))
-
-    @property
-    def key(self) -> tuple[Optional[str], str]:
-        """Of several objects with one key, the last one written is the one that stays."""
-        return self.tenant, self.uuid
 
 
 class ObjectEncoder:
@@ -85,7 +64,7 @@ class ObjectEncoder:
         self._vector_names = tuple(schema.vectors)
 
     @costs_its_row
-    def encode(self, obj: WeaviateObject) -> EncodedObject:
+    def encode(self, obj: WeaviateObject) -> Entry:
         """Encode, or raise :class:`~weaviate_io.errors.RowError` saying what is wrong with the object."""
         entries = self._entries(obj.properties)
         vectors = () if obj.vector is None else self._vectors(obj.vector)
@@ -94,7 +73,7 @@ class ObjectEncoder:
         properties = delimited(b"\x0a", b"".join(entries.values()))
         if obj.references:
             properties += self._references(obj.references)
-        payload = b"".join(
+        head = b"".join(
             (
                 b"\x0a\x24",
                 object_id.encode(),
@@ -103,10 +82,9 @@ class ObjectEncoder:
                 properties,
                 self._collection,
                 delimited(b"\x2a", tenant.encode()) if tenant else b"",
-                *vectors,
             )
         )
-        return EncodedObject(payload, object_id, tenant, bool(vectors))
+        return Entry((head, *vectors), object_id, tenant, bool(vectors))
 
     def _entries(self, properties: Mapping[str, Any]) -> dict[bytes, bytes]:
         """The entries of the ``Struct`` of properties, by their keys."""
@@ -303,21 +281,24 @@ def _vector_field(name: str, vector: EncodedVector) -> tuple[bytes, ...]:
     return b"\xba\x01" + varint(len(head) + len(vector.data) + len(kind)) + head, vector.data, kind
 
 
-def join_request(payloads: Iterable[bytes], consistency_level: int | None = None) -> bytes:
+def join_request(entries: Iterable[Entry], consistency_level: int | None = None) -> bytes:
     """The bytes of a ``BatchObjectsRequest``, spliced from encoded objects."""
     parts: list[bytes] = []
-    for payload in payloads:
-        parts += (b"\x0a", varint(len(payload)), payload)
+    for entry in entries:
+        if entry.step is None:
+            parts += (b"\x0a", varint(entry.size), *entry.parts)
+        else:
+            parts += (b"\x0a", varint(len(entry.step)), entry.step)
     if consistency_level is not None:
         parts.append(b"\x10" + bytes([consistency_level]))
     return b"".join(parts)
 
 
-def encoded_object(payload: bytes) -> EncodedObject:
+def encoded_object(payload: bytes) -> Entry:
     """The id and tenant of an encoded object, read back from its bytes."""
     message = proto.BatchObject.FromString(payload)
     has_vectors = bool(message.vector_bytes or message.vectors)
-    return EncodedObject(payload, message.uuid, message.tenant or None, has_vectors)
+    return Entry((payload,), message.uuid, message.tenant or None, has_vectors)
 
 
 def decode_object(payload: bytes, schema: CollectionSchema | None = None) -> WeaviateObject:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, Optional, Protocol, TypeVar, Union
+from typing import Any, ClassVar, Generic, Optional, Protocol, TypeVar, Union
 
 import pyarrow as pa
-from apache_beam.utils.windowed_value import WindowedValue
 
 from weaviate_io import arrow, proto
 from weaviate_io.client import Client
@@ -19,33 +18,18 @@ from weaviate_io.limits import Limit
 from weaviate_io.mapping import Source, unwrap
 from weaviate_io.objects import Failed, FailedObject
 from weaviate_io.outcome import Failure
-from weaviate_io.request import Encoded, Item
+from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.tenants import Tenants
 
 _Encoder = TypeVar("_Encoder")
 
-
-class Translated(NamedTuple):
-    """One object or reference ready to be sent, and what its dead letter would show."""
-
-    schema: CollectionSchema
-    encoded: Encoded
-    given: Any
-    position: Optional[str]
+_TABLES = (pa.Table, pa.RecordBatch)
 
 
-class Origin(NamedTuple):
-    """Where an object came from, for its outcome: window and timestamp, position, and the object itself.
-
-    Of an object that crossed a shuffle only the bytes are left; ``schema`` says how to read them.
-    """
-
-    value: WindowedValue
-    position: Optional[str]
-    given: Any = None
-    schema: Optional[CollectionSchema] = None
+Translated = tuple[CollectionSchema, Entry]
+"""One object or reference ready to be sent, and the collection it is for."""
 
 
 class Translates(Protocol):
@@ -59,11 +43,13 @@ class Translates(Protocol):
 class Kind(ABC):
     """What the steps of a write know of it; travels with their DoFns. Each kind of things to write has its own.
 
-    ``counters`` is what the names of its metrics begin with, ``things`` what its messages call what it writes.
+    ``counters`` is what the names of its metrics begin with, ``things`` what its messages call what it writes,
+    ``failure`` the class of its failures.
     """
 
     counters: ClassVar[str] = ""
     things: ClassVar[str] = "objects"
+    failure: ClassVar[type[Any]] = FailedObject
 
     name: str
     connection: WeaviateConnection
@@ -87,16 +73,23 @@ class Kind(ABC):
         return None
 
     @abstractmethod
-    def encoded(self, payload: bytes) -> Encoded:
+    def encoded(self, payload: bytes) -> Entry:
         """What was encoded, from its bytes."""
 
     @abstractmethod
-    def done(self, collection: str, encoded: Encoded) -> Any:
+    def done(self, collection: str, entry: Any) -> Any:
         """The output for what was written."""
 
     @abstractmethod
-    def dead(self, failure: Failure, item: Item) -> Failed:
-        """The output for what the server refused; the owner of the item is an :class:`Origin`."""
+    def dead(self, failure: Failure, schema: CollectionSchema, entry: Any, source: Optional[Source]) -> Failed:
+        """The output for what the server refused.
+
+        Args:
+          failure: why.
+          schema: its collection.
+          entry: what was refused, as the translator or :meth:`encoded` gave it.
+          source: the row it was made from; None where only its bytes are left.
+        """
 
     @property
     def sender_limit(self) -> int:
@@ -109,15 +102,27 @@ class Kind(ABC):
         return proto.CONSISTENCY_LEVELS[self.consistency_level] if self.consistency_level else None
 
 
-def sources(element: Any, failure: type[Any] = FailedObject) -> Iterable[Source]:
-    """The rows of an element: one, or as many as a table has."""
+def sources(element: Any, failure: type[Any] = FailedObject) -> Iterable[tuple[Source, Optional[int]]]:
+    """The rows of an element: one, or as many as a table has, each with its number there."""
+    if type(element) is dict:
+        return ((Source(element), None),)
     source = unwrap(element, failure)
-    return _rows_of(source) if isinstance(source.row, (pa.Table, pa.RecordBatch)) else (source,)
+    return _rows_of(source) if isinstance(source.row, _TABLES) else ((source, None),)
 
 
-def _rows_of(source: Source) -> Iterator[Source]:
+def source_of(element: Any, row: Optional[int], failure: type[Any] = FailedObject) -> Source:
+    """One of the rows of an element, by its number where the element is a table."""
+    source = unwrap(element, failure)
+    return source if row is None else _numbered(source, next(arrow.rows(source.row.slice(row, 1))), row)
+
+
+def _rows_of(source: Source) -> Iterator[tuple[Source, Optional[int]]]:
     for number, row in enumerate(arrow.rows(source.row)):
-        yield source._replace(row=row, position=f"{source.position or 'table'}: row {number}")
+        yield _numbered(source, row, number), number
+
+
+def _numbered(table: Source, row: Any, number: int) -> Source:
+    return table._replace(row=row, position=f"{table.position or 'table'}: row {number}")
 
 
 class Encoders(Generic[_Encoder]):

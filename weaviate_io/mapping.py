@@ -79,12 +79,7 @@ class Mapper:
                 raise RowError("invalid_row", f"properties are a mapping, not {type(row.properties).__name__}")
             tenant = self.tenant if row.tenant is None else row.tenant
             return row._replace(collection=schema.name, tenant=tenant)
-        for other in (WeaviateReference, FailedReference):
-            if isinstance(recognized(row, other), other):
-                raise RowError(
-                    "invalid_row", f"a {other.__name__} is no object; give it to WriteReferencesToWeaviate"
-                )
-        fields = row if type(row) is dict else wire.as_fields(row)
+        fields = row if type(row) is dict else _fields(row)
         if fields is None:
             raise RowError(
                 "invalid_row",
@@ -103,6 +98,12 @@ class Mapper:
             schema.name,
             self._references(row, fields, text),
         )
+
+    @cached_property
+    def asks_functions(self) -> bool:
+        """Whether functions of the user's have a say in what a row becomes."""
+        fields = (self.id_field, self.vector_field, self.tenant_field, self.properties, self.references_field)
+        return any(map(callable, fields))
 
     def _properties(self, row: Any, fields: Mapping[str, Any], schema: CollectionSchema) -> Mapping[str, Any]:
         chosen = self.properties
@@ -179,6 +180,15 @@ class Mapper:
                 "missing_reference", f"the row has none of the fields of references_field=; {_has(fields)}"
             )
         return {name: _pointed_at(value, text) for name, value in references.items()}
+
+
+def _fields(row: Any) -> Optional[Mapping[Any, Any]]:
+    for other in (WeaviateReference, FailedReference):
+        if isinstance(recognized(row, other), other):
+            raise RowError(
+                "invalid_row", f"a {other.__name__} is no object; give it to WriteReferencesToWeaviate"
+            )
+    return wire.as_fields(row)
 
 
 @costs_its_row

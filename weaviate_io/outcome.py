@@ -3,12 +3,14 @@ a reply. It decides nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Optional
 
 from weaviate_io import proto
 from weaviate_io.errors import Verdict
-from weaviate_io.request import Item
+from weaviate_io.request import Entry
+from weaviate_io.schema import CollectionSchema
 
 
 class Failure(NamedTuple):
@@ -20,11 +22,19 @@ class Failure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of an object: written where ``failure`` is None."""
+    """What became of some objects of one collection: written where ``failure`` is None."""
 
-    collection: str
-    item: Item
+    schema: CollectionSchema
+    entries: Sequence[Entry]
     failure: Optional[Failure]
+
+
+def outcome_of(schema: CollectionSchema, entries: Iterable[Entry], failure: Optional[Failure]) -> Outcome:
+    """The outcome of entries, and of those with their keys that came before them."""
+    every = list(entries)
+    for entry in tuple(every):
+        every += entry.earlier
+    return Outcome(schema, every, failure)
 
 
 @dataclass

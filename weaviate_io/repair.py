@@ -92,7 +92,7 @@ class BatchObjects:
         fresh = [
             entry
             for entry in request.entries
-            if not entry.attempts and (schema.makes_vectors or entry.items[-1].encoded.has_vectors)
+            if not entry.attempts and (schema.makes_vectors or entry.has_vectors)
         ]
         if self._verify == "repair":
             self._tally.repaired += self.doubt(request.part(fresh))
@@ -119,9 +119,9 @@ class BatchObjects:
             return 0
         planned = 0
         for entry in request.entries:
-            exact = entry.steps[-1]
+            exact = entry.then or entry.now
             if vector_names(exact):
-                entry.steps = [with_nudged_vectors(exact), exact]
+                _plan(entry, exact)
                 planned += 1
             elif request.schema.makes_vectors:
                 entry.read_back = True
@@ -149,15 +149,14 @@ class BatchObjects:
             missing = self._not_found(search, request.schema, _among(suspects, missing))
         self._tally.unindexed += len(missing)
         for entry in suspects:
-            exact = entry.items[-1].encoded.payload
             entry.suspect = _place(entry) in missing
             if entry.suspect:
-                entry.steps = [exact]
+                entry.step = None
                 result.missing.append(entry)
             elif not missing:
                 result.settled.append(entry)
-            elif vector_names(exact):
-                entry.steps = [with_nudged_vectors(exact), exact]
+            elif vector_names(entry.payload):
+                _plan(entry, entry.payload)
                 result.planned.append(entry)
             elif request.schema.makes_vectors:
                 made.append(entry)
@@ -182,7 +181,7 @@ class BatchObjects:
         lost: set[tuple[Optional[str], str]] = set()
         untold: set[tuple[Optional[str], str]] = set()
         for tenant, group in tenants_of(entries).items():
-            brought = {entry.uuid: vector_names(entry.items[-1].encoded.payload) for entry in group}
+            brought = {entry.uuid: vector_names(entry.payload) for entry in group}
             for index in schema.vectors.values():
                 made = index.vectorizer != "none"
                 ids = [uuid for uuid, names in brought.items() if made or index.name in names]
@@ -193,6 +192,11 @@ class BatchObjects:
                 else:
                     untold.update((tenant, uuid) for uuid in ids)
         return _among(entries, lost), _among(entries, untold)
+
+
+def _plan(entry: Entry, exact: bytes) -> None:
+    """Have an object sent with moved vectors, and then exactly."""
+    entry.step, entry.then = with_nudged_vectors(exact), exact
 
 
 def _among(entries: Sequence[Entry], places: set[tuple[Optional[str], str]]) -> list[Entry]:
@@ -217,16 +221,14 @@ def _plan_made(search: Search, request: Request, entries: Sequence[Entry], resul
     """Plan to send the vectors that the server made nudged, and then as they are read."""
     stored = _read_vectors(search, request, entries)
     for entry in entries:
-        plain = entry.items[-1].encoded.payload
         found = stored.get(_place(entry)) or _read_unfiltered(search, request, entry)
         if found is None:
-            entry.steps = [plain]
+            entry.step = None
             result.missing.append(entry)
             continue
         entry.read_back = False
         if found.vector_bytes or found.vectors:
-            exact = with_vectors(plain, found.vector_bytes, found.vectors)
-            entry.steps = [with_nudged_vectors(exact), exact]
+            _plan(entry, with_vectors(entry.payload, found.vector_bytes, found.vectors))
             result.planned.append(entry)
         else:
             entry.suspect = False

@@ -8,73 +8,80 @@ from __future__ import annotations
 import random
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Optional, Protocol
+from typing import Any, Optional
 
 from weaviate_io.schema import CollectionSchema
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between tries
 
 
-class Encoded(Protocol):
-    """What a request is made of: bytes of the wire, and what their outcome is reported by."""
+class Entry:
+    """One object on its way: its bytes, and what its outcome is reported by.
+
+    There are as many as objects wait for an answer, and each object with others inside costs the garbage collector
+    time, so one of them goes all the way from the encoder to the outcome. What most objects never need are
+    defaults of the class.
+
+    Args:
+      parts: bytes of the wire, joined only in the request: to copy a vector takes longer than to encode a property.
+      uuid: the object that is written, or that has the reference.
+      tenant: whose it is, where the collection has tenants.
+      has_vectors: whether it brings vectors of its own; True where that is not known.
+    """
+
+    owner: Any = None
+    """Whatever its owner wants back with the outcome."""
+
+    row: Optional[int] = None
+    """Number of its row, where its element was a table."""
+
+    position: Optional[str] = None
+    """Where its row was read, once there is no element any more to tell it."""
+
+    earlier: tuple[Entry, ...] = ()
+    """Others with the same key, that came before and are not sent; they share its outcome."""
+
+    step: Optional[bytes] = None
+    """What is sent next instead of the parts, in a repair."""
+
+    then: Optional[bytes] = None
+    """What is sent once that is acknowledged: in a repair, the exact object."""
+
+    attempts: int = 0
+    """How often it was sent."""
+
+    unclear: int = 0
+    """How often the server gave an error of unknown nature for it."""
+
+    suspect: bool = False
+    """Whether to look for it in the vector index, once it is acknowledged."""
+
+    read_back: bool = False
+    """Whether to read back and repair what vectors the server made of it, once it is acknowledged."""
+
+    def __init__(
+        self, parts: tuple[bytes, ...], uuid: str, tenant: Optional[str] = None, has_vectors: bool = True
+    ) -> None:
+        self.parts = parts
+        self.uuid = uuid
+        self.tenant = tenant
+        self.has_vectors = has_vectors
+        self.size = sum(map(len, parts))
 
     @property
-    def payload(self) -> bytes: ...
+    def payload(self) -> bytes:
+        """Bytes of the wire."""
+        return b"".join(self.parts)
 
     @property
-    def size(self) -> int:
-        """Bytes in a request, framing included."""
-
-    @property
-    def uuid(self) -> str:
-        """The object that is written, or that has the reference."""
-
-    @property
-    def tenant(self) -> Optional[str]: ...
-
-    @property
-    def has_vectors(self) -> bool:
-        """Whether it brings vectors of its own."""
+    def now(self) -> bytes:
+        """What is sent next."""
+        return self.payload if self.step is None else self.step
 
     @property
     def key(self) -> Hashable:
         """What two of the same collection have in common where only the last one needs to be sent."""
-
-
-class Item(NamedTuple):
-    """An encoded object, and whatever its owner wants back with the outcome."""
-
-    encoded: Encoded
-    owner: Any = None
-
-
-@dataclass
-class Entry:
-    """One object of a request.
-
-    Args:
-      items: what it stands for: objects with one key, of which the last one's content is sent.
-      steps: payloads that are still to be acknowledged, in this order. A plain write has one; a repair has two.
-      attempts: how often the object was sent.
-      unclear: how often the server gave an error of unknown nature for it.
-      suspect: whether to look for it in the vector index, once it is acknowledged.
-      read_back: whether to read back and repair what vectors the server made of it, once it is acknowledged.
-    """
-
-    items: list[Item]
-    steps: list[bytes]
-    attempts: int = 0
-    unclear: int = 0
-    suspect: bool = False
-    read_back: bool = False
-
-    @property
-    def uuid(self) -> str:
-        return self.items[-1].encoded.uuid
-
-    @property
-    def tenant(self) -> Optional[str]:
-        return self.items[-1].encoded.tenant
+        return self.tenant, self.uuid
 
     @property
     def is_unsure(self) -> bool:
@@ -118,21 +125,20 @@ class Request:
     @property
     def size(self) -> int:
         """Bytes of its objects."""
-        return sum(len(entry.steps[0]) for entry in self.entries)
+        return sum(entry.size for entry in self.entries)
 
     def part(self, entries: list[Entry]) -> Request:
         """A request for some of the entries, with the same history and time left, to be sent at once."""
         return replace(self, entries=entries, not_before=0.0)
 
 
-def merge(items: Iterable[Item]) -> list[Entry]:
-    """Entries for the items, one per key; of equals the server would keep the last one too."""
-    entries: dict[Hashable, Entry] = {}
-    for item in items:
-        entry = entries.get(item.encoded.key)
-        if entry is None:
-            entries[item.encoded.key] = Entry([item], [item.encoded.payload])
-        else:
-            entry.items.append(item)
-            entry.steps = [item.encoded.payload]
-    return list(entries.values())
+def merge(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries to send, one per key: the last of each, as of equals the server would keep the last one too."""
+    last: dict[Hashable, Entry] = {}
+    for entry in entries:
+        key = entry.key
+        before = last.get(key)
+        if before is not None:
+            entry.earlier = (*before.earlier, before)
+        last[key] = entry
+    return list(last.values())

@@ -30,10 +30,10 @@ from weaviate_io.errors import (
     call_verdict,
     object_verdict,
 )
-from weaviate_io.outcome import Failure, Fault, Outcome, Tally, errors_by_index, status_details
+from weaviate_io.outcome import Failure, Fault, Outcome, Tally, errors_by_index, outcome_of, status_details
 from weaviate_io.patience import Patience, wait_after
 from weaviate_io.repair import BatchObjects, Method
-from weaviate_io.request import Entry, Item, Request, merge, pause_after
+from weaviate_io.request import Entry, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.searching import search_until
 
@@ -114,13 +114,13 @@ class Sender:
         """Bytes that a request should not exceed now."""
         return min(self._flow.max_bytes, self._client.max_message_size // 2)
 
-    def submit(self, schema: CollectionSchema, items: Sequence[Item]) -> list[Outcome]:
+    def submit(self, schema: CollectionSchema, entries: Sequence[Entry]) -> list[Outcome]:
         """Send objects of one collection; returns what became known meanwhile.
 
         Of several objects with one id and tenant only the last is sent; all of them share its outcome.
         """
-        for entries in self._cut(schema, merge(items)):
-            self._waiting.append(Request(schema, entries, time.monotonic() + self._budget))
+        for part in self._cut(schema, merge(entries)):
+            self._waiting.append(Request(schema, part, time.monotonic() + self._budget))
             self._pump(self._max_in_flight)
         return self._take()
 
@@ -139,7 +139,7 @@ class Sender:
         request: list[Entry] = []
         total = 0
         for entry in entries:
-            size = entry.items[-1].encoded.size
+            size = entry.size
             if size > limit:
                 text = f"the object has {size:,} bytes, the server takes {limit:,} in a request"
                 self._refuse(schema, entry, Fault(Verdict(Meaning.REFUSED, "too_large"), text))
@@ -173,7 +173,7 @@ class Sender:
         self._outcomes += self._method.prepare(lambda search: self._search(search, request), request)
         if not request.entries:
             return
-        payload = join_request((entry.steps[0] for entry in request.entries), self._consistency_level)
+        payload = join_request(request.entries, self._consistency_level)
         for entry in request.entries:
             entry.attempts += 1
         self.tally.requests += 1
@@ -277,13 +277,16 @@ class Sender:
     def _advance(self, request: Request, entries: Sequence[Entry]) -> None:
         """Entries whose current step was acknowledged: on to the next one, or written."""
         made = request.schema.made_vectors
-        if made and any(made - vector_names(entry.steps[0]) for entry in entries):
+        if made and any(made - vector_names(entry.now) for entry in entries):
             self._flow.got_through(request.schema.name)
         going_on: list[Entry] = []
         finished: list[Entry] = []
         for entry in entries:
-            entry.steps.pop(0)
-            (going_on if entry.steps else finished).append(entry)
+            if entry.then is None:
+                finished.append(entry)
+            else:
+                entry.step, entry.then = entry.then, None
+                going_on.append(entry)
         unsure = [entry for entry in finished if entry.is_unsure]
         if unsure:
             finished = [entry for entry in finished if not entry.is_unsure]
@@ -296,9 +299,9 @@ class Sender:
             self._waiting.appendleft(request.part(going_on))
         self._finish(request, finished)
 
-    def _finish(self, request: Request, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self._outcomes.extend(Outcome(request.schema.name, item, None) for item in entry.items)
+    def _finish(self, request: Request, entries: Sequence[Entry]) -> None:
+        if entries:
+            self._outcomes.append(outcome_of(request.schema, entries, None))
 
     def _search(self, search: Any, request: Request) -> Any:
         """Search until an answer comes or the request's time is up."""
@@ -404,7 +407,7 @@ class Sender:
 
     def _refuse(self, schema: CollectionSchema, entry: Entry, fault: Fault) -> None:
         failure = Failure(fault.verdict.reason, fault.text, entry.attempts)
-        self._outcomes.extend(Outcome(schema.name, item, failure) for item in entry.items)
+        self._outcomes.append(outcome_of(schema, [entry], failure))
 
 
 def _halves(entries: list[Entry]) -> tuple[list[Entry], list[Entry]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
+from itertools import starmap
 from typing import Any, Optional, Union
 
 from weaviate_io.client import Client
@@ -13,12 +14,12 @@ from weaviate_io.dead_letter import failed_object, failed_row
 from weaviate_io.encoding import ObjectEncoder, decode_object, encoded_object
 from weaviate_io.errors import RowError, WeaviateError
 from weaviate_io.indexing import is_synchronous
-from weaviate_io.kind import Encoders, Kind, Origin, Translated, sources
+from weaviate_io.kind import Encoders, Kind, Translated, sources
 from weaviate_io.mapping import Mapper, Source
 from weaviate_io.objects import FailedObject, WeaviateObject, WrittenObject
 from weaviate_io.outcome import Failure, Tally
 from weaviate_io.repair import BatchObjects
-from weaviate_io.request import Encoded, Item
+from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.tenants import AllowedTenants, Tenants
@@ -57,18 +58,21 @@ class Settings(Kind):
     def open_tenants(self, opened: Client) -> Tenants:
         return Tenants(opened, self.name, self.create_tenants, self.activate_tenants)
 
-    def encoded(self, payload: bytes) -> Encoded:
+    def encoded(self, payload: bytes) -> Entry:
         return encoded_object(payload)
 
-    def done(self, collection: str, encoded: Encoded) -> WrittenObject:
-        return WrittenObject(collection, encoded.uuid, encoded.tenant)
+    def done(self, collection: str, entry: Entry) -> WrittenObject:
+        return WrittenObject(collection, entry.uuid, entry.tenant)
 
-    def dead(self, failure: Failure, item: Item) -> FailedObject:
-        origin: Origin = item.owner
-        given = origin.given
-        if given is None:
-            given = decode_object(item.encoded.payload, origin.schema)
-        return failed_object(failure, item.encoded, given, origin.position)
+    def dead(
+        self, failure: Failure, schema: CollectionSchema, entry: Entry, source: Optional[Source]
+    ) -> FailedObject:
+        # A function of the user's may give something else when it is asked again.
+        if source is None or self.mapper.asks_functions:
+            given = decode_object(entry.payload, schema)
+        else:
+            given = self.mapper.map(source.row, schema, source.text)
+        return failed_object(failure, entry, given, entry.position if source is None else source.position)
 
 
 class Translator:
@@ -85,29 +89,30 @@ class Translator:
 
     def translate(self, element: Any) -> Iterator[Union[Translated, FailedObject]]:
         """The objects of an element: one, or as many as a table has rows. Failures take their place."""
-        return map(self._translate, sources(element))
+        return starmap(self._translate, sources(element))
 
-    def _translate(self, source: Source) -> Union[Translated, FailedObject]:
-        row, position, text, name = source
+    def _translate(self, source: Source, number: Optional[int]) -> Union[Translated, FailedObject]:
+        row, _, text, name = source
         given: Optional[WeaviateObject] = None
         try:
             name = name or self._mapper.destination(row)
             schema, encoder = self._encoders.get(name)
             given = self._mapper.map(row, schema, text)
             try:
-                encoded = encoder.encode(given)
+                entry = encoder.encode(given)
             except RowError as error:
                 schema, encoder = self._encoders.changed(name, schema, error)
                 given = self._mapper.map(row, schema, text)
-                encoded = encoder.encode(given)
+                entry = encoder.encode(given)
             if self._settings.allowed_tenants is not None:
-                self._settings.allowed_tenants.check(encoded.tenant, name)
+                self._settings.allowed_tenants.check(entry.tenant, name)
         except RowError as error:
             if isinstance(error, CollectionNotFound) and not callable(self._mapper.collection):
                 raise WeaviateError(str(error)) from None
             # Text is kept as it came: what it stands for is up to the schema at the time of the replay.
             return failed_row(error, source._replace(collection=name), None if text else given)
-        return Translated(schema, encoded, given, position)
+        entry.row = number
+        return schema, entry
 
     def _new_encoder(self, schema: CollectionSchema) -> ObjectEncoder:
         given = self._settings.dimensions

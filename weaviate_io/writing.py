@@ -17,11 +17,11 @@ from weaviate_io import client
 from weaviate_io.accounting import Accounts
 from weaviate_io.batching import Batched, BundleBuffer
 from weaviate_io.creation import Catalog, CreateDisposition
-from weaviate_io.kind import Kind, Origin, Translated
+from weaviate_io.kind import Kind, Translated, source_of
 from weaviate_io.limits import FailureLimit
-from weaviate_io.objects import Failed
-from weaviate_io.outcome import Outcome
-from weaviate_io.request import Item
+from weaviate_io.objects import Failed, FailedObject, FailedReference
+from weaviate_io.outcome import Failure, Outcome
+from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
 
 FAILED = "failed"
@@ -68,10 +68,10 @@ class _Translating(_Worker):
         """What an element holds, and the outputs for what of it failed."""
         for translated in self._translator.translate(element):
             self._limit.taken(1)
-            if isinstance(translated, Translated):
-                yield translated
-            else:
+            if isinstance(translated, (FailedObject, FailedReference)):
                 yield TaggedOutput(FAILED, self._fail(translated))
+            else:
+                yield translated
 
 
 class _Sending(_Worker):
@@ -87,28 +87,34 @@ class _Sending(_Worker):
         self._sender = self._settings.open_sender(self._client)
         self._accounts.start_bundle()
 
-    def _submit(self, schema: CollectionSchema, items: list[Item]) -> list[Outcome]:
+    def _submit(self, schema: CollectionSchema, entries: list[Entry]) -> list[Outcome]:
+        self._accounts.seen(schema.name, entries)
         if self._tenants is not None:
-            self._tenants.prepare(schema, (item.encoded.tenant for item in items))
-        return self._sender.submit(schema, items)
+            self._tenants.prepare(schema, (entry.tenant for entry in entries))
+        return self._sender.submit(schema, entries)
 
     def _outputs(self, outcomes: Iterable[Outcome]) -> Iterator[Union[WindowedValue, TaggedOutput]]:
+        """The outputs for outcomes; the owner of an entry is the element it came from, with its window."""
         written = 0
-        collections = set()
-        for collection, item, failure in outcomes:
-            origin: Origin = item.owner
-            if failure is None:
-                written += 1
-                collections.add(collection)
-                yield _with_value(origin.value, self._settings.done(collection, item.encoded))
+        done = self._settings.done
+        for schema, entries, failure in outcomes:
+            if failure is not None:
+                for entry in entries:
+                    yield TaggedOutput(FAILED, _with_value(entry.owner, self._dead(schema, entry, failure)))
                 continue
-            if self._tenants is not None:
-                failure = self._tenants.judge(collection, item.encoded.tenant, failure)
-            dead = self._fail(self._settings.dead(failure, item))
-            yield TaggedOutput(FAILED, _with_value(origin.value, dead))
+            written += len(entries)
+            self._accounts.reached(schema.name)
+            for entry in entries:
+                yield _with_value(entry.owner, done(schema.name, entry))
         self._written(written)
-        self._accounts.reached(collections)
         self._accounts.add(self._sender.tally)
+
+    def _dead(self, schema: CollectionSchema, entry: Entry, failure: Failure) -> Failed:
+        if self._tenants is not None:
+            failure = self._tenants.judge(schema.name, entry.tenant, failure)
+        element = entry.owner.value
+        source = None if element is None else source_of(element, entry.row, self._settings.failure)
+        return self._fail(self._settings.dead(failure, schema, entry, source))
 
 
 class WriteInBundleFn(_Sending, _Translating):
@@ -125,10 +131,9 @@ class WriteInBundleFn(_Sending, _Translating):
             if isinstance(translated, TaggedOutput):
                 yield translated
                 continue
-            schema, encoded, given, position = translated
-            self._accounts.seen(schema.name, encoded.key)
-            item = Item(encoded, Origin(value, position, given))
-            for batch in self._buffer.add(schema, item):
+            schema, entry = translated
+            entry.owner = value
+            for batch in self._buffer.add(schema, entry):
                 yield from self._outputs(self._submit(*batch))
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -148,9 +153,10 @@ class DryRunFn(_Translating):
             if isinstance(translated, TaggedOutput):
                 yield translated
                 continue
-            self._accounts.seen(translated.schema.name, translated.encoded.key)
+            schema, entry = translated
+            self._accounts.seen(schema.name, (entry,))
             self._written(1)
-            yield self._settings.done(translated.schema.name, translated.encoded)
+            yield self._settings.done(schema.name, entry)
 
 
 class EncodeFn(_Translating):
@@ -163,10 +169,12 @@ class EncodeFn(_Translating):
             if isinstance(translated, TaggedOutput):
                 yield translated
                 continue
-            batched: Batched = (translated.encoded.payload, value.timestamp.micros, translated.position)
+            schema, entry = translated
+            position = source_of(element, entry.row, self._settings.failure).position
+            batched: Batched = (entry.payload, value.timestamp.micros, position)
             # Of an element in several windows one copy goes on; its windows follow from its timestamp again.
             one = _Windows(value.windows[:1])
-            yield WindowedValue((translated.schema.name, batched), value.timestamp, one)
+            yield WindowedValue((schema.name, batched), value.timestamp, one)
 
 
 class _SendingBatches(_Sending):
@@ -180,13 +188,13 @@ class _SendingBatches(_Sending):
     def _send(self, element: tuple[Any, Iterable[Batched]]) -> Iterator[Any]:
         key, batch = element
         schema = self._catalog.get(key.key)
-        items = []
+        entries = []
         for payload, micros, position in batch:
-            encoded = self._settings.encoded(payload)
-            self._accounts.seen(key.key, encoded.key)
-            value = WindowedValue(None, Timestamp(micros=micros), _GLOBAL)
-            items.append(Item(encoded, Origin(value, position, schema=schema)))
-        yield from self._outputs(self._submit(schema, items))
+            entry = self._settings.encoded(payload)
+            entry.owner = WindowedValue(None, Timestamp(micros=micros), _GLOBAL)
+            entry.position = position
+            entries.append(entry)
+        yield from self._outputs(self._submit(schema, entries))
 
     def finish_bundle(self) -> Iterator[Any]:
         yield from self._outputs(self._sender.drain())
@@ -230,4 +238,6 @@ _GLOBAL = _Windows((GlobalWindow(),))
 
 
 def _with_value(origin: WindowedValue, value: Any) -> WindowedValue:
-    return WindowedValue(value, origin.timestamp, _Windows(origin.windows), origin.pane_info)
+    made = origin.with_value(value)
+    made.windows = _Windows(origin.windows)
+    return made

@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Optional
+from typing import Any
 
 from weaviate_io import proto, wire
 from weaviate_io.encoding import check_tenant
 from weaviate_io.errors import RowError, costs_its_row
-from weaviate_io.framing import varint
 from weaviate_io.objects import WeaviateReference
+from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema, Property, collection_name, property_name
 
 
-class EncodedReference(NamedTuple):
-    """One reference as bytes of the wire, and in its canonical form."""
+class EncodedReference(Entry):
+    """One reference as bytes of the wire, and in its canonical form; ``uuid`` and ``tenant`` are its source's."""
 
-    payload: bytes
-    reference: WeaviateReference
-
-    @property
-    def size(self) -> int:
-        """Bytes in a request, framing included."""
-        return len(self.payload) + 1 + len(varint(len(self.payload)))
-
-    @property
-    def uuid(self) -> str:
-        """The id of the source."""
-        return self.reference.from_uuid
-
-    @property
-    def tenant(self) -> Optional[str]:
-        """The tenant of the source."""
-        return self.reference.tenant
-
-    @property
-    def has_vectors(self) -> bool:
-        return False
+    def __init__(self, payload: bytes, reference: WeaviateReference) -> None:
+        super().__init__((payload,), reference.from_uuid, reference.tenant, has_vectors=False)
+        self.reference = reference
 
     @property
     def key(self) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from weaviate_io import proto
 from weaviate_io.client import Client
-from weaviate_io.outcome import Failure, Outcome
+from weaviate_io.outcome import Failure, Outcome, outcome_of
 from weaviate_io.repair import Found
 from weaviate_io.request import Entry, Request
 from weaviate_io.verification import Search, by_ids
@@ -102,15 +102,13 @@ class BatchReferences:
 
 
 def _message(entry: Entry) -> Any:
-    return proto.BatchReference.FromString(entry.steps[0])
+    return proto.BatchReference.FromString(entry.now)
 
 
 def _take_out(request: Request, places: Mapping[int, Optional[Failure]]) -> list[Outcome]:
     """Take entries out of a request, and give their outcomes."""
     outcomes = [
-        Outcome(request.schema.name, item, failure)
-        for place, failure in places.items()
-        for item in request.entries[place].items
+        outcome_of(request.schema, [request.entries[place]], failure) for place, failure in places.items()
     ]
     request.entries = [entry for place, entry in enumerate(request.entries) if place not in places]
     return outcomes

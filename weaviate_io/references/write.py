@@ -20,7 +20,6 @@ from weaviate_io.outcome import Failure
 from weaviate_io.references.encoding import EncodedReference, ReferenceEncoder, encoded_reference
 from weaviate_io.references.mapping import ReferenceMapper
 from weaviate_io.references.method import BatchReferences
-from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema, collection_name
 from weaviate_io.sender import Sender
 from weaviate_io.wiring import Write, connection_of, level_of, limit_of, tenant_name
@@ -184,6 +183,7 @@ class ReferenceSettings(Kind):
 
     counters: ClassVar[str] = "references_"
     things: ClassVar[str] = "references"
+    failure: ClassVar[type[Any]] = FailedReference
 
     mapper: ReferenceMapper
     check_targets: bool = False
@@ -206,12 +206,13 @@ class ReferenceSettings(Kind):
     def encoded(self, payload: bytes) -> EncodedReference:
         return encoded_reference(payload)
 
-    def done(self, collection: str, encoded: Any) -> WeaviateReference:
-        return encoded.reference
+    def done(self, collection: str, entry: EncodedReference) -> WeaviateReference:
+        return entry.reference
 
-    def dead(self, failure: Failure, item: Item) -> FailedReference:
-        encoded: Any = item.encoded
-        return failed_reference(failure, encoded.reference, item.owner.position)
+    def dead(
+        self, failure: Failure, schema: CollectionSchema, entry: EncodedReference, source: Optional[Source]
+    ) -> FailedReference:
+        return failed_reference(failure, entry.reference, entry.position if source is None else source.position)
 
 
 class ReferenceTranslator:
@@ -224,10 +225,10 @@ class ReferenceTranslator:
 
     def translate(self, element: Any) -> Iterator[Union[Translated, FailedReference]]:
         """The references of an element, as many as there are. Failures take their place."""
-        for source in sources(element, FailedReference):
-            yield from self._translate(source)
+        for source, number in sources(element, FailedReference):
+            yield from self._translate(source, number)
 
-    def _translate(self, source: Source) -> Iterator[Union[Translated, FailedReference]]:
+    def _translate(self, source: Source, number: Optional[int]) -> Iterator[Union[Translated, FailedReference]]:
         name = source.collection
         try:
             name = name or self._mapper.destination(source.row)
@@ -239,11 +240,12 @@ class ReferenceTranslator:
         for reference in references:
             given = reference._replace(collection=name)
             try:
-                schema, encoded = self._encode(name, given)
+                schema, entry = self._encode(name, given)
             except RowError as error:
                 yield failed_reference_row(error, source._replace(collection=name), given)
             else:
-                yield Translated(schema, encoded, None, source.position)
+                entry.row = number
+                yield schema, entry
 
     @costs_its_row
     def _references(self, source: Source) -> list[WeaviateReference]:
