@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 import uuid
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,11 @@ import numpy as np
 from benchmarks.report import Figure, report
 from weaviate_io.client import Client
 from weaviate_io.connection import WeaviateConnection
-from weaviate_io.encoding import EncodedObject, ObjectEncoder
+from weaviate_io.encoding import ObjectEncoder
 from weaviate_io.objects import WeaviateObject
 from weaviate_io.outcome import Tally
 from weaviate_io.repair import BatchObjects
-from weaviate_io.request import Item
+from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import WeaviateServer
@@ -78,7 +79,7 @@ class Target:
         self._encode = ObjectEncoder(schema).encode
         self.present = 0
 
-    def objects(self, count: int, with_vectors: bool = True) -> list[EncodedObject]:
+    def objects(self, count: int, with_vectors: bool = True) -> list[Entry]:
         """Objects that are not there yet."""
         vectors = self._random.standard_normal((count, self._length), dtype=np.float32)
         return [
@@ -97,7 +98,7 @@ class Target:
         while self.present < present:
             self.write(self.objects(min(REQUEST, present - self.present), with_vectors=False), "off")
 
-    def write(self, objects: list[EncodedObject], verify: str) -> tuple[float, float]:
+    def write(self, objects: list[Entry], verify: str) -> tuple[float, float]:
         """Seconds that it takes to write the objects, and those of them that are spent in look-ups."""
         self._client.seconds = 0.0
         tally = Tally()
@@ -105,7 +106,7 @@ class Target:
         started = time.perf_counter()
         outcomes = []
         for start in range(0, len(objects), REQUEST):
-            outcomes += sender.submit(self._schema, [Item(one) for one in objects[start : start + REQUEST]])
+            outcomes += sender.submit(self._schema, [copy(one) for one in objects[start : start + REQUEST]])
         outcomes += sender.drain()
         seconds = time.perf_counter() - started
         if tally.unindexed or any(outcome.failure for outcome in outcomes):

@@ -286,7 +286,7 @@ def join_request(entries: Iterable[Entry], consistency_level: int | None = None)
     parts: list[bytes] = []
     for entry in entries:
         if entry.step is None:
-            parts += (b"\x0a", varint(entry.size), *entry.parts)
+            parts += (b"\x0a", varint(entry.length), *entry.parts)
         else:
             parts += (b"\x0a", varint(len(entry.step)), entry.step)
     if consistency_level is not None:

@@ -66,7 +66,9 @@ class Entry:
         self.uuid = uuid
         self.tenant = tenant
         self.has_vectors = has_vectors
-        self.size = sum(map(len, parts))
+        self.length = length = sum(map(len, parts))
+        self.size = length + 2 + ((length | 1).bit_length() - 1) // 7
+        """Bytes in a request, tag and length included."""
 
     @property
     def payload(self) -> bytes:

@@ -20,7 +20,6 @@ from weaviate_io import OidcClientCredentials, WeaviateConnection, WeaviateObjec
 from weaviate_io.client import Client, acquire, release
 from weaviate_io.encoding import ObjectEncoder
 from weaviate_io.errors import WeaviateError
-from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import FaultProxy, WeaviateServer
@@ -65,9 +64,9 @@ class Writing:
 
     def write_until(self, is_enough: Callable[[], bool]) -> None:
         while not is_enough():
-            item = Item(self._encoder.encode(WeaviateObject({"number": self.sent})))
+            entry = self._encoder.encode(WeaviateObject({"number": self.sent}))
             self.sent += 1
-            outcomes = self.sender.submit(self._schema, [item]) + self.sender.drain()
+            outcomes = self.sender.submit(self._schema, [entry]) + self.sender.drain()
             self.failures += [outcome.failure for outcome in outcomes if outcome.failure]
 
 

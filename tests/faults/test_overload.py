@@ -27,7 +27,7 @@ def sent_again(fake: FakeWeaviate, room: int, refusal: Fail) -> float:
     with Rig(fake, "no vectors") as rig:
         senders = [Sender(rig.client, batch_size=1, **NO_PAUSE) for _ in range(SENDERS)]
         batches = [
-            rig.items(made(n, "no vectors") for n in range(start, start + REQUESTS))
+            rig.entries(made(n, "no vectors") for n in range(start, start + REQUESTS))
             for start in range(0, SENDERS * REQUESTS, REQUESTS)
         ]
 
@@ -69,7 +69,7 @@ def test_of_a_server_without_memory_one_request_asks_for_all(fake: FakeWeaviate)
     fake.behave(lambda request, number: refusal if number < SENDERS + 12 else None)
     with Rig(fake, "no vectors") as rig:
         senders = [Sender(rig.client, batch_size=1, pause=lambda tries: 0.02) for _ in range(SENDERS)]
-        batches = [rig.items([made(n, "no vectors")]) for n in range(SENDERS)]
+        batches = [rig.entries([made(n, "no vectors")]) for n in range(SENDERS)]
 
         def send(sender: Sender, items: list[Any]) -> None:
             rig.outcomes.extend(sender.submit(rig.schema, items) + sender.drain())

@@ -7,16 +7,17 @@ import threading
 import time
 import uuid
 from collections import Counter
+from copy import copy
 
 import grpc
 import pytest
 
+from tests.sender.harness import told
 from tests.sender.test_sender_on_server import Hurried, connected_witness, known_to_index, send
 from weaviate_io import WeaviateObject, proto
 from weaviate_io.client import Client
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.encoding import ObjectEncoder, join_request
-from weaviate_io.request import Item
 from weaviate_io.sender import Sender
 from weaviate_io.testing import FaultProxy, WeaviateServer
 from weaviate_io.testing.embeddings import FakeEmbeddings, Hold, vector_of
@@ -107,7 +108,7 @@ def encoded_for(schema, kind):
 
 def damage_of_a_plain_resend(client, witness, schema, kind, seconds):
     encoded = encoded_for(schema, kind)
-    request = join_request([one.payload for one in encoded], None)
+    request = join_request(encoded, None)
     client.batch_objects(request, seconds).code()
     again = client.batch_objects(request, 90)
     assert not proto.BatchObjectsReply.FromString(again.result()).errors
@@ -129,7 +130,7 @@ def test_after_a_deadline_every_object_is_found_in_every_index(vectorizing, clie
             left = missing(witness, schema, encoded)
             asked = Counter(openai.texts[before:])
             print(f"{kind}, {seconds} s: not found after a plain resend {damage}, after the repair {left}")
-            assert [outcome.failure for outcome in outcomes] == [None] * COUNT
+            assert [one.failure for one in outcomes] == [None] * COUNT
             assert not any(left.values())
             assert contents(witness, schema) == expected(kind)
             assert max(asked.values()) <= 1 + hurried.lost  # never for the repair
@@ -151,7 +152,7 @@ def test_after_a_lost_connection_nothing_is_asked_of_the_provider_again(
         schema = create(client, collection, kind)
         encoded = encoded_for(schema, kind)[:100]
         sender = Sender(client, pause=lambda tries: 0.0)
-        sender.submit(schema, [Item(one) for one in encoded])
+        sender.submit(schema, [copy(one) for one in encoded])
         openai.wait_held()
         network.swallow_replies = True
         openai.release()
@@ -159,7 +160,7 @@ def test_after_a_lost_connection_nothing_is_asked_of_the_provider_again(
         network.reset_all()
         network.swallow_replies = False
         outcomes = sender.drain()
-        assert [outcome.failure for outcome in outcomes] == [None] * 100
+        assert [one.failure for one in told(outcomes)] == [None] * 100
         assert sender.tally.repaired == 100 and sender.tally.unknown_outcomes >= 1
         assert not any(missing(witness, schema, encoded).values())
         wanted = expected(kind)
@@ -208,8 +209,8 @@ def test_after_a_kill_of_the_server_every_object_in_flight_is_found_in_every_ind
             killer = threading.Thread(target=kill)
             killer.start()
             sender = Sender(Watched(client, 0), max_in_flight=4, pause=pause)
-            outcomes = sender.submit(schema, [Item(one) for one in encoded]) + sender.drain()
-        assert restarted and [outcome.failure for outcome in outcomes] == [None] * COUNT
+            outcomes = sender.submit(schema, [copy(one) for one in encoded]) + sender.drain()
+        assert restarted and [one.failure for one in told(outcomes)] == [None] * COUNT
         with connected_witness(server) as witness:
             interrupted = [one for one in encoded if one.uuid not in acknowledged]
             assert interrupted and not any(missing(witness, schema, interrupted).values())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import contextmanager
+from copy import copy
 
 import pytest
 
+from tests.sender.harness import told
 from weaviate_io import WeaviateObject, WriteToWeaviate
 from weaviate_io.client import Client
 from weaviate_io.encoding import ObjectEncoder, join_request
@@ -15,7 +17,6 @@ from weaviate_io.errors import Meaning, WeaviateError, object_verdict
 from weaviate_io.flow import Flow
 from weaviate_io.outcome import errors_by_index
 from weaviate_io.providers import ModelProvider
-from weaviate_io.request import Item
 from weaviate_io.sender import Sender
 from weaviate_io.testing import FaultProxy
 from weaviate_io.testing.embeddings import FakeEmbeddings, Hold, Refuse, Vectors, vector_of
@@ -62,7 +63,7 @@ def encoded(schema, given):
 def answers(connection, name, given):
     """The errors of one BatchObjects call by index; what the server says, before anybody judges it."""
     with opened(connection, name) as (client, schema):
-        payload = join_request([one.payload for one in encoded(schema, given)], None)
+        payload = join_request(encoded(schema, given), None)
         return errors_by_index(client.batch_objects(payload, 60.0).result(), len(given))
 
 
@@ -70,8 +71,8 @@ def sent(connection, name, given, **options):
     """What becomes of objects that a sender of its own sends, and its tally."""
     with opened(connection, name) as (client, schema):
         sender = Sender(client, **options)
-        outcomes = sender.submit(schema, [Item(one) for one in encoded(schema, given)]) + sender.drain()
-        return outcomes, sender.tally
+        outcomes = sender.submit(schema, [copy(one) for one in encoded(schema, given)]) + sender.drain()
+        return told(outcomes), sender.tally
 
 
 FOR_EVER = 1e9
@@ -329,7 +330,7 @@ def test_a_key_that_ran_out_is_read_again(connect, collection, stored):
             "openai", api_key=lambda: next(keys, "new"), base_url=openai.url, requests_per_minute=100
         )
         outcomes, tally = sent(connect(provider), name, objects(10), pause=lambda tries: 0.0)
-        assert [outcome.failure for outcome in outcomes] == [None] * 10
+        assert [one.failure for one in outcomes] == [None] * 10
         assert [(request.key, len(request.texts)) for request in openai.requests] == [("old", 10), ("new", 10)]
     assert len(stored(name)) == 10 and tally.retries == 1
 
@@ -347,7 +348,7 @@ def test_rate_limits_are_waited_out_and_cost_neither_tries_nor_budget(
         return 0.0
 
     outcomes, tally = sent(connect(provider), name, objects(30), budget=0.0, wait=wait)
-    assert [outcome.failure for outcome in outcomes] == [None] * 30
+    assert [one.failure for one in outcomes] == [None] * 30
     assert vectors_of(stored(name)) == made_of(*(f"Title {number}" for number in range(30)))
     assert {text for _, text in waits} == {f"connection to: OpenAI API failed with status: 429 error: {limit}"}
     assert len(waits) == tally.retries == 20 and waits == sorted(waits)
@@ -388,7 +389,7 @@ def test_a_text_that_the_provider_cannot_do_costs_its_object_alone(
     openai.behave(lambda request: Refuse(status, "too long") if "Title 13" in request.texts else None)
     outcomes, _ = sent(connect(provider), name, objects(100), pause=tries_until(12))
     failed = [outcome for outcome in outcomes if outcome.failure]
-    assert [(one.item.encoded.uuid, one.failure.reason) for one in failed] == [(uuid_of(13), reason)]
+    assert [(one.entry.uuid, one.failure.reason) for one in failed] == [(uuid_of(13), reason)]
     assert failed[0].failure.error.endswith(f"status: {status} error: too long")
     assert len(outcomes) == 100 and len(stored(name)) == 99
     assert openai.calls <= most_calls
@@ -458,7 +459,7 @@ def test_a_repair_reads_the_vectors_back_and_asks_for_none(
         opened(connect(provider, network.address), name) as (client, schema),
     ):
         sender = Sender(client, pause=lambda tries: 0.0)
-        sender.submit(schema, [Item(one) for one in encoded(schema, objects(20))])
+        sender.submit(schema, [copy(one) for one in encoded(schema, objects(20))])
         openai.wait_held()
         network.swallow_replies = True
         openai.release()
@@ -466,7 +467,7 @@ def test_a_repair_reads_the_vectors_back_and_asks_for_none(
         network.reset_all()
         network.swallow_replies = False
         outcomes = sender.drain()
-    assert [outcome.failure for outcome in outcomes] == [None] * 20
+    assert [one.failure for one in told(outcomes)] == [None] * 20
     assert sender.tally.unknown_outcomes >= 1
     assert sender.tally.repaired >= 20
     assert [len(request.texts) for request in openai.requests] == [20]
@@ -491,9 +492,9 @@ def test_vectors_that_came_after_the_deadline_of_their_request_are_asked_for_aga
     with opened(connect(provider), name) as (client, schema):
         client.flow = ShortOnce(60.0)
         sender = Sender(client, pause=lambda tries: 0.0)
-        sender.submit(schema, [Item(one) for one in encoded(schema, objects(20))])
+        sender.submit(schema, [copy(one) for one in encoded(schema, objects(20))])
         outcomes = sender.drain()
-    assert [outcome.failure for outcome in outcomes] == [None] * 20
+    assert [one.failure for one in told(outcomes)] == [None] * 20
     # Whether the client or the server is the first to give up, each text was asked for twice.
     assert sorted(openai.texts) == sorted(2 * [f"Title {number}" for number in range(20)])
     assert vectors_of(stored(name)) == made_of(*(f"Title {number}" for number in range(20)))

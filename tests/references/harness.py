@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from tests.sender.harness import told
 from weaviate_io import proto
 from weaviate_io.client import Client
 from weaviate_io.connection import WeaviateConnection
@@ -14,7 +16,6 @@ from weaviate_io.outcome import Outcome
 from weaviate_io.references import WriteReferencesToWeaviate
 from weaviate_io.references.encoding import ReferenceEncoder
 from weaviate_io.references.method import BatchReferences
-from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import FakeWeaviate
@@ -104,19 +105,19 @@ class Rig:
     def write(self, references: Iterable[WeaviateReference]) -> None:
         """Send references and wait for their outcomes; every one has exactly one."""
         encoder = ReferenceEncoder(SCHEMA)
-        items = [Item(encoder.encode(given), number) for number, given in enumerate(references)]
+        entries = [encoder.encode(given) for given in references]
         before = len(self.outcomes)
-        self.outcomes += self.sender.submit(SCHEMA, items)
+        self.outcomes += self.sender.submit(SCHEMA, entries)
         self.outcomes += self.sender.drain()
-        told = sorted(outcome.item.owner for outcome in self.outcomes[before:])
-        assert told == list(range(len(items)))
+        outcomes = told(self.outcomes[before:])
+        assert Counter(id(one.entry) for one in outcomes) == Counter(map(id, entries))
 
     def failures(self) -> list[tuple[str, str]]:
         """Reason and target of what failed."""
         return [
-            (outcome.failure.reason, outcome.item.encoded.reference.to_uuid)  # type: ignore[attr-defined]
-            for outcome in self.outcomes
-            if outcome.failure is not None
+            (failure.reason, entry.reference.to_uuid)  # type: ignore[attr-defined]
+            for entry, failure in told(self.outcomes)
+            if failure is not None
         ]
 
     def batches(self) -> list[int]:

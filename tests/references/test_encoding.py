@@ -33,13 +33,14 @@ def test_what_was_encoded_comes_back_from_its_bytes():
         encode(ONE, "likes", OTHER, "Author"),
         encode(ONE, "reads", OTHER, None, "acme", schema=MEMBERS),
     ):
-        assert encoded_reference(encoded.payload) == encoded
+        again = encoded_reference(encoded.payload)
+        assert (again.payload, again.reference, again.key) == (encoded.payload, encoded.reference, encoded.key)
         assert encoded.tenant == encoded.reference.tenant
 
 
 def test_a_request_is_a_join_of_references():
     encoded = [encode(ONE, "writesFor", OTHER), encode(OTHER, "likes", ONE, "Author")]
-    joined = join_request([one.payload for one in encoded], proto.CONSISTENCY_LEVELS["ALL"])
+    joined = join_request(encoded, proto.CONSISTENCY_LEVELS["ALL"])
     message = proto.BatchReferencesRequest.FromString(joined)
     assert [one.name for one in message.references] == ["writesFor", "likes"]
     assert message.consistency_level == proto.CONSISTENCY_LEVELS["ALL"]

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from tests.references.harness import Rig, author, paper, reference, store, stored
+from tests.sender.harness import told
 from weaviate_io.errors import WeaviateError
 from weaviate_io.testing import FakeWeaviate, FaultProxy, faults
 
@@ -204,10 +205,10 @@ def test_check_targets_of_absent_ones_only_sends_nothing(fake):
     with Rig(fake, check_targets=True) as rig:
         rig.write([reference(0, 77)])
         assert rig.batches() == []
-        (outcome,) = rig.outcomes
-        assert outcome.failure is not None
-        assert outcome.failure.error == f"Paper has no object {paper(77)}"
-        assert outcome.failure.attempts == 0
+        ((_, failure),) = told(rig.outcomes)
+        assert failure is not None
+        assert failure.error == f"Paper has no object {paper(77)}"
+        assert failure.attempts == 0
 
 
 def test_check_targets_takes_a_collection_that_is_gone_for_empty(fake):
@@ -252,7 +253,7 @@ def test_random_faults_leave_every_reference_there_once(fake):
             rig.write(ALL)
             # What keeps an unclear error for four tries fails, whether it is there or not.
             assert {reason for reason, _ in rig.failures()} <= {"server_error"}, f"seed {seed}"
-            failed = {o.item.encoded.reference for o in rig.outcomes if o.failure is not None}
+            failed = {entry.reference for entry, failure in told(rig.outcomes) if failure is not None}
             for one in ALL:
                 times = stored(fake, ALL.index(one) // 3).count(one.to_uuid)
                 assert times <= 1, f"seed {seed}: {one} is there {times} times"

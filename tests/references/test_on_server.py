@@ -12,6 +12,7 @@ import requests
 from apache_beam.transforms.util import WaitOn
 from weaviate.classes.query import QueryReference
 
+from tests.sender.harness import told
 from tests.write.running import Done
 from weaviate_io import (
     WeaviateConnection,
@@ -25,7 +26,6 @@ from weaviate_io.client import Client
 from weaviate_io.flow import Flow
 from weaviate_io.references.encoding import ReferenceEncoder
 from weaviate_io.references.method import BatchReferences
-from weaviate_io.request import Item
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import FaultProxy, WeaviateServer
@@ -238,7 +238,7 @@ def test_replies_that_are_lost_double_nothing(place, name):
     schema = CollectionSchema.from_rest(place.rest("GET", f"/v1/schema/{place.author}").json())
     encoder = ReferenceEncoder(schema)
     items = [
-        Item(encoder.encode(WeaviateReference(generate_uuid5(n), name, generate_uuid5(f"to {m}"))))
+        encoder.encode(WeaviateReference(generate_uuid5(n), name, generate_uuid5(f"to {m}")))
         for n in range(50)
         for m in range(4)
     ]
@@ -259,7 +259,7 @@ def test_replies_that_are_lost_double_nothing(place, name):
         sender = Sender(client, BatchReferences(client), batch_size=200, pause=heal)
         outcomes = [*sender.submit(schema, items), *sender.drain()]
         client.close()
-    assert [outcome.failure for outcome in outcomes] == [None] * 200
+    assert [one.failure for one in told(outcomes)] == [None] * 200
     for n in range(50):
         found = [one for _, one in place.references(place.author, n, name)]
         assert sorted(found) == sorted(ids(*(f"to {m}" for m in range(4))))
@@ -271,7 +271,7 @@ def test_a_deadline_that_passes_in_the_middle_doubles_nothing(place):
     schema = CollectionSchema.from_rest(place.rest("GET", f"/v1/schema/{place.author}").json())
     encoder = ReferenceEncoder(schema)
     items = [
-        Item(encoder.encode(WeaviateReference(generate_uuid5(n), "kept", generate_uuid5(f"to {m}"))))
+        encoder.encode(WeaviateReference(generate_uuid5(n), "kept", generate_uuid5(f"to {m}")))
         for n in range(100)
         for m in range(10)
     ]
@@ -292,7 +292,7 @@ def test_a_deadline_that_passes_in_the_middle_doubles_nothing(place):
     sender = Sender(client, BatchReferences(client), batch_size=1000, pause=patient)
     outcomes = [*sender.submit(schema, items), *sender.drain()]
     client.close()
-    assert [outcome.failure for outcome in outcomes] == [None] * 1000
+    assert [one.failure for one in told(outcomes)] == [None] * 1000
     for n in range(100):
         found = [one for _, one in place.references(place.author, n, "kept")]
         assert sorted(found) == sorted(ids(*(f"to {m}" for m in range(10))))
@@ -310,8 +310,7 @@ def test_a_read_only_shard_loses_and_doubles_nothing(new_name, write):
         schema = CollectionSchema.from_rest(place.rest("GET", "/v1/schema/Author").json())
         encoder = ReferenceEncoder(schema)
         items = [
-            Item(encoder.encode(WeaviateReference(generate_uuid5(n), "kept", generate_uuid5("x"))))
-            for n in range(10)
+            encoder.encode(WeaviateReference(generate_uuid5(n), "kept", generate_uuid5("x"))) for n in range(10)
         ]
         client = Client(WeaviateConnection(old.url, grpc_url=old.grpc_url))
         assert place.rest("PUT", path, {"status": "READONLY"}).status_code == 200
@@ -323,7 +322,7 @@ def test_a_read_only_shard_loses_and_doubles_nothing(new_name, write):
         sender = Sender(client, BatchReferences(client), pause=heal)
         outcomes = [*sender.submit(schema, items), *sender.drain()]
         client.close()
-        assert [outcome.failure for outcome in outcomes] == [None] * 10
+        assert [one.failure for one in told(outcomes)] == [None] * 10
         assert all(len(place.references("Author", n, "kept")) == 1 for n in range(10))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from weaviate_io import proto
 from weaviate_io.client import Client
@@ -13,8 +13,8 @@ from weaviate_io.connection import WeaviateConnection
 from weaviate_io.encoding import ObjectEncoder, with_nudged_vectors
 from weaviate_io.flow import Flow
 from weaviate_io.objects import WeaviateObject
-from weaviate_io.outcome import Outcome
-from weaviate_io.request import Item
+from weaviate_io.outcome import Failure, Outcome
+from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import FakeWeaviate, WeaviateServer
@@ -43,6 +43,20 @@ COLLECTIONS: dict[str, dict[str, Any]] = {
     "no vectors": {**_PLAIN, "properties": _PROPERTIES},
     "replicas": {**_PLAIN, "properties": _PROPERTIES, "replicationConfig": {"factor": 3}},
 }
+
+
+class Told(NamedTuple):
+    """What became of one object: written where ``failure`` is None."""
+
+    entry: Entry
+    failure: Failure | None
+
+
+def told(outcomes: Iterable[Outcome]) -> list[Told]:
+    """Outcomes, object by object."""
+    return [Told(entry, outcome.failure) for outcome in outcomes for entry in outcome.entries]
+
+
 NO_PAUSE: dict[str, Any] = {"pause": lambda tries: 0.0, "wait": lambda waited, text: 0.0}
 
 
@@ -90,7 +104,7 @@ class Rig:
         self.client.flow = Flow(shortest_deadline)
         self.sender = Sender(self.client, **{**NO_PAUSE, **options})
         self._encoder = ObjectEncoder(self.schema)
-        self.given: list[Item] = []
+        self.given: list[Entry] = []
         self.outcomes: list[Outcome] = []
 
     def __enter__(self) -> Rig:
@@ -100,15 +114,15 @@ class Rig:
         self.server.release()
         self.client.close()
 
-    def items(self, objects: Iterable[WeaviateObject]) -> list[Item]:
-        items = [Item(self._encoder.encode(given), object()) for given in objects]
-        self.given += items
-        return items
+    def entries(self, objects: Iterable[WeaviateObject]) -> list[Entry]:
+        entries = [self._encoder.encode(given) for given in objects]
+        self.given += entries
+        return entries
 
     def send(self, *numbers: int, version: int = 0) -> list[Outcome]:
         """Give objects to the sender in one call."""
-        items = self.items(made(number, self.kind, version) for number in numbers)
-        outcomes = self.sender.submit(self.schema, items)
+        entries = self.entries(made(number, self.kind, version) for number in numbers)
+        outcomes = self.sender.submit(self.schema, entries)
         self.outcomes += outcomes
         return outcomes
 
@@ -127,9 +141,9 @@ class Rig:
     def failures(self) -> dict[str, tuple[str, str]]:
         """Reason and error of what failed, by uuid."""
         return {
-            outcome.item.encoded.uuid: (outcome.failure.reason, outcome.failure.error)
-            for outcome in self.outcomes
-            if outcome.failure is not None
+            entry.uuid: (failure.reason, failure.error)
+            for entry, failure in told(self.outcomes)
+            if failure is not None
         }
 
     def sends(self) -> Counter[str]:
@@ -139,16 +153,18 @@ class Rig:
 
     def check(self, most_sends: int = 40) -> None:
         """Every object has one outcome; what is written is stored as it was given, and in the index."""
-        given, told = Counter(i.owner for i in self.given), Counter(o.item.owner for o in self.outcomes)
-        assert told == given, "an object has no outcome, or more than one"
+        outcomes = told(self.outcomes)
+        assert Counter(id(one.entry) for one in outcomes) == Counter(map(id, self.given)), (
+            "an object has no outcome, or more than one"
+        )
         written, failed = defaultdict(list), defaultdict(list)
-        for outcome in self.outcomes:
-            place = (self.schema.name, outcome.item.encoded.tenant or "", outcome.item.encoded.uuid)
-            (written if outcome.failure is None else failed)[place].append(outcome.item)
+        for entry, failure in outcomes:
+            place = (self.schema.name, entry.tenant or "", entry.uuid)
+            (written if failure is None else failed)[place].append(entry)
         sent: dict[tuple[str, str, str], list[Any]] = defaultdict(list)
-        for item in self.given:
-            message = proto.BatchObject.FromString(item.encoded.payload)
-            sent[self.schema.name, item.encoded.tenant or "", item.encoded.uuid].append(message)
+        for entry in self.given:
+            message = proto.BatchObject.FromString(entry.payload)
+            sent[self.schema.name, entry.tenant or "", entry.uuid].append(message)
         stored = self.server.objects
         assert stored.keys() <= sent.keys(), "something is stored that was not sent"
         assert written.keys() <= stored.keys(), "an object was reported written, but is not stored"

@@ -19,7 +19,7 @@ import pytest
 from urllib3.util import Retry
 
 from tests.ports import silent_port
-from tests.sender.harness import COLLECTIONS, connection_to, made
+from tests.sender.harness import COLLECTIONS, connection_to, made, told
 from weaviate_io import client as client_module
 from weaviate_io import proto
 from weaviate_io.client import Client, acquire, release
@@ -278,7 +278,7 @@ def test_a_child_process_opens_a_client_of_its_own(fake: FakeWeaviate, method: s
     """With "fork", the parent's is open at that time: gRPC would hang in the child, if it was used there."""
     context = multiprocessing.get_context(method)
     schema = CollectionSchema.from_rest(fake.create_collection(COLLECTIONS["unnamed"]))
-    payload = join_request([ObjectEncoder(schema).encode(made(0)).payload])
+    payload = join_request([ObjectEncoder(schema).encode(made(0))])
     connection = connection_to(fake)
     if method == "fork":
         _fork_and_write(fake, connection, payload)
@@ -315,7 +315,6 @@ release(connection)
 
 
 def test_closing_waits_for_what_is_in_flight(fake: FakeWeaviate) -> None:
-    from weaviate_io.request import Item
     from weaviate_io.sender import Sender
     from weaviate_io.testing import faults
 
@@ -323,13 +322,13 @@ def test_closing_waits_for_what_is_in_flight(fake: FakeWeaviate) -> None:
     client = acquire(connection_to(fake))
     fake.script(faults.Delay(1e6))
     sender = Sender(client)
-    sender.submit(schema, [Item(ObjectEncoder(schema).encode(made(0)))])
+    sender.submit(schema, [ObjectEncoder(schema).encode(made(0))])
     fake.wait_until(lambda: fake.hanging == 1)
     closing = threading.Thread(target=release, args=[connection_to(fake)])
     closing.start()
     fake.release()
     closing.join(60)
-    assert [outcome.failure for outcome in sender.drain()] == [None]  # not cancelled
+    assert [one.failure for one in told(sender.drain())] == [None]  # not cancelled
     assert len(fake.objects) == 1
 
 
@@ -371,8 +370,8 @@ def test_lengths_of_stored_vectors(fake: FakeWeaviate) -> None:
         fake.reset()
         schema = CollectionSchema.from_rest(fake.create_collection(COLLECTIONS[kind]))
         if store:
-            payload = ObjectEncoder(schema).encode(made(0, kind)).payload
-            client.batch_objects(join_request([payload]), 30).result()
+            entry = ObjectEncoder(schema).encode(made(0, kind))
+            client.batch_objects(join_request([entry]), 30).result()
         return client.stored_dimensions(schema)
 
     assert lengths("unnamed") == {"": 3}
@@ -393,8 +392,8 @@ def test_lengths_of_stored_vectors_on_a_server(server: Any, new_name: Any) -> No
         client.rest("POST", "/v1/schema", {**COLLECTIONS[kind], "class": name})
         schema = client.schema(name)
         assert schema is not None and client.stored_dimensions(schema) == {}
-        payload = ObjectEncoder(schema).encode(made(0, kind)).payload
-        reply = client.batch_objects(join_request([payload]), 30).result()
+        entry = ObjectEncoder(schema).encode(made(0, kind))
+        reply = client.batch_objects(join_request([entry]), 30).result()
         assert not proto.BatchObjectsReply.FromString(reply).errors
         assert client.stored_dimensions(schema) == wanted
         search = proto.SearchRequest(collection=name, limit=1, uses_127_api=True)

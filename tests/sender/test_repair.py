@@ -9,14 +9,14 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.sender.harness import COLLECTIONS, connection_to, made, uuid_of
+from tests.sender.harness import COLLECTIONS, Told, connection_to, made, told, uuid_of
 from weaviate_io import proto
 from weaviate_io.client import Client
 from weaviate_io.encoding import ObjectEncoder, decode_object
 from weaviate_io.errors import WeaviateError
-from weaviate_io.outcome import Outcome
+from weaviate_io.outcome import outcome_of
 from weaviate_io.repair import BatchObjects
-from weaviate_io.request import Entry, Item, Request, merge, pause_after
+from weaviate_io.request import Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import FakeWeaviate, faults
@@ -27,16 +27,16 @@ Code = grpc.StatusCode
 def request_for(kind: str, *numbers: int) -> Request:
     schema = CollectionSchema.from_rest(COLLECTIONS[kind])
     encode = ObjectEncoder(schema).encode
-    return Request(schema, merge([Item(encode(made(number, kind))) for number in numbers]), 1e9)
+    return Request(schema, merge([encode(made(number, kind)) for number in numbers]), 1e9)
 
 
 @pytest.mark.parametrize("kind", ["unnamed", "named"])
 def test_the_first_step_differs_in_every_vector_by_one_unit_in_the_last_place(kind: str) -> None:
     request = request_for(kind, 3)
     (entry,) = request.entries
-    plain = entry.steps[0]
+    plain = entry.now
     assert BatchObjects().doubt(request) == 1
-    nudged, exact = entry.steps
+    nudged, exact = entry.now, entry.then
     assert exact == plain
     first, second = decode_object(nudged), decode_object(exact)
     assert first.properties == second.properties and first.uuid == second.uuid
@@ -51,10 +51,11 @@ def test_the_first_step_differs_in_every_vector_by_one_unit_in_the_last_place(ki
 def test_planning_again_starts_over_with_the_same_two_steps() -> None:
     request = request_for("unnamed", 0)
     BatchObjects().doubt(request)
-    first = list(request.entries[0].steps)
-    request.entries[0].steps.pop(0)
+    (entry,) = request.entries
+    first = (entry.now, entry.then)
+    entry.step, entry.then = entry.then, None
     BatchObjects().doubt(request)
-    assert request.entries[0].steps == first
+    assert (entry.now, entry.then) == first
 
 
 @pytest.mark.parametrize("index", ["none", "skip"])
@@ -64,7 +65,7 @@ def test_without_a_vector_or_an_index_there_is_nothing_to_repair(index: str) -> 
     description |= {"vectorIndexType": "none"} if index == "none" else {"vectorIndexConfig": {"skip": True}}
     request = request_for("unnamed", 0)
     request.schema = CollectionSchema.from_rest(description)
-    assert BatchObjects().doubt(request) == 0 and len(request.entries[0].steps) == 1
+    assert BatchObjects().doubt(request) == 0 and request.entries[0].step is None
 
 
 def test_pauses_grow_with_jitter_up_to_a_limit() -> None:
@@ -98,7 +99,7 @@ class Made:
         self.errors: list[grpc.RpcError] = []
         monkeypatch.setattr(self.client, "search", self._search)
         encode = ObjectEncoder(self.schema).encode
-        self.items = [Item(encode(made(n, "no vectors")), n) for n in range(6)]
+        self.entries = [encode(made(n, "no vectors")) for n in range(6)]
 
     def _search(self, request: Any) -> Any:
         self.searches.append(list(request.filters.value_text_array.values))
@@ -114,8 +115,8 @@ class Made:
                 result.metadata.vector_bytes = vector_made_of(uuid)
         return reply
 
-    def write(self) -> list[Outcome]:
-        return self.sender.submit(self.schema, self.items) + self.sender.drain()
+    def write(self) -> list[Told]:
+        return told(self.sender.submit(self.schema, self.entries) + self.sender.drain())
 
 
 def vector_made_of(uuid: str) -> bytes:
@@ -144,14 +145,14 @@ class SearchError(grpc.RpcError):
 
 
 def test_without_a_fault_nothing_is_read_back(making: Made) -> None:
-    assert [outcome.failure for outcome in making.write()] == [None] * 6
+    assert [one.failure for one in making.write()] == [None] * 6
     assert not making.searches and len(making.fake.requests) == 1
 
 
 def test_made_vectors_are_read_back_and_sent_nudged_and_as_they_were_read(making: Made) -> None:
     making.fake.script(faults.Disconnect(stored=True))
     outcomes = making.write()
-    assert [outcome.failure for outcome in outcomes] == [None] * 6 and len(making.searches) == 1
+    assert [one.failure for one in outcomes] == [None] * 6 and len(making.searches) == 1
     assert [len(request.uuids) for request in making.fake.requests] == [6] * 4  # lost, plain, nudged, exact
     for key, message in making.fake.objects.items():
         assert message.vector_bytes == vector_made_of(key[2])
@@ -165,8 +166,8 @@ def test_a_read_back_after_partial_success_concerns_each_object_once(making: Mad
     )
     making.without.add(uuid_of(0))
     outcomes = making.write()
-    assert sorted(outcome.item.owner for outcome in outcomes) == list(range(6))
-    assert [outcome.item.owner for outcome in outcomes if outcome.failure] == [4]
+    assert sorted(one.entry.uuid for one in outcomes) == [uuid_of(n) for n in range(6)]
+    assert [one.entry.uuid for one in outcomes if one.failure] == [uuid_of(4)]
     assert sorted(map(len, making.searches)) == [1, 4]
     stored = {key[2]: message.vector_bytes for key, message in making.fake.objects.items()}
     for n in (1, 2, 3, 5):
@@ -181,7 +182,7 @@ def test_a_fault_during_the_repair_repeats_it(making: Made) -> None:
         faults.Disconnect(stored=True),
         faults.Disconnect(stored=True),
     )
-    assert [outcome.failure for outcome in making.write()] == [None] * 6
+    assert [one.failure for one in making.write()] == [None] * 6
     assert not making.fake.unindexed
     assert all(m.vector_bytes == vector_made_of(key[2]) for key, m in making.fake.objects.items())
 
@@ -189,7 +190,7 @@ def test_a_fault_during_the_repair_repeats_it(making: Made) -> None:
 def test_a_search_that_fails_is_tried_again(making: Made) -> None:
     making.fake.script(faults.Disconnect(stored=True))
     making.errors += [SearchError(Code.UNAVAILABLE), SearchError(Code.UNKNOWN, "429 Too many requests")]
-    assert [outcome.failure for outcome in making.write()] == [None] * 6
+    assert [one.failure for one in making.write()] == [None] * 6
 
 
 @pytest.mark.parametrize("code", [Code.PERMISSION_DENIED, Code.UNAUTHENTICATED, Code.UNIMPLEMENTED])
@@ -205,13 +206,15 @@ def test_an_object_that_is_acknowledged_but_never_found_is_not_reported_written(
     making.fake.script(faults.Disconnect(stored=True))
     making.hidden.add(uuid_of(2))
     outcomes = making.write()
-    failed = {outcome.item.owner: outcome.failure for outcome in outcomes if outcome.failure}
-    assert failed.keys() == {2} and failed[2].reason == "not_indexed" and len(outcomes) == 6
+    ((entry, failure),) = (one for one in outcomes if one.failure)
+    assert entry.uuid == uuid_of(2) and failure.reason == "not_indexed" and len(outcomes) == 6
 
 
-def test_merging_keeps_the_last_content_and_every_owner() -> None:
+def test_merging_keeps_the_last_and_knows_those_before() -> None:
     encode = ObjectEncoder(CollectionSchema.from_rest(COLLECTIONS["unnamed"])).encode
-    items = [Item(encode(made(0, version=v)), v) for v in range(3)]
-    (entry,) = merge(items)
-    assert isinstance(entry, Entry) and [item.owner for item in entry.items] == [0, 1, 2]
-    assert entry.steps == [items[2].encoded.payload]
+    first, second, third = (encode(made(0, version=v)) for v in range(3))
+    assert merge([first, second, third]) == [third]
+    (outcome,) = [outcome_of(CollectionSchema.from_rest(COLLECTIONS["unnamed"]), [third], None)]
+    assert {id(one) for one in outcome.entries} == {id(first), id(second), id(third)} and len(
+        outcome.entries
+    ) == 3

@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.sender.harness import COLLECTIONS, Rig, connection_to, made, numbers_of, uuid_of
+from tests.sender.harness import COLLECTIONS, Rig, connection_to, made, numbers_of, told, uuid_of
 from weaviate_io import proto
 from weaviate_io.client import Client
 from weaviate_io.encoding import ObjectEncoder, join_request
 from weaviate_io.errors import WeaviateError
 from weaviate_io.flow import Flow
-from weaviate_io.request import Item
+from weaviate_io.outcome import Outcome
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import FakeWeaviate, FaultProxy, faults
@@ -105,11 +105,11 @@ def test_what_goes_away_leaves_every_object_written(fake: FakeWeaviate, name: st
 
 def test_a_plain_resend_would_leave_objects_out_of_the_index(rig: Rig, fake: FakeWeaviate) -> None:
     """The control of the tests above: they can fail."""
-    payloads = [item.encoded.payload for item in rig.items(made(n) for n in range(3))]
+    entries = rig.entries(made(n) for n in range(3))
     fake.script(faults.Disconnect(stored=True))
-    first = rig.client.batch_objects(join_request(payloads), 10)
+    first = rig.client.batch_objects(join_request(entries), 10)
     assert first.code() is Code.UNAVAILABLE
-    assert rig.client.batch_objects(join_request(payloads), 10).code() is Code.OK
+    assert rig.client.batch_objects(join_request(entries), 10).code() is Code.OK
     assert len(fake.unindexed) == 3
 
 
@@ -320,7 +320,7 @@ def test_the_servers_own_limit_is_kept_without_asking() -> None:
 def test_an_object_too_large_for_any_request_is_refused_unsent() -> None:
     with FakeWeaviate(max_message_size=1000) as fake, Rig(fake) as rig:
         big = made(1)._replace(properties={"title": "x" * 2000})
-        rig.outcomes += rig.sender.submit(rig.schema, rig.items([made(0), big, made(2)]))
+        rig.outcomes += rig.sender.submit(rig.schema, rig.entries([made(0), big, made(2)]))
         rig.drain()
         rig.check()
         assert [reason for reason, _ in rig.failures().values()] == ["too_large"]
@@ -336,7 +336,7 @@ def test_a_single_object_that_a_balancer_refuses_names_both_sizes(rig: Rig, fake
 
     fake.behave(choose)
     big = made(1)._replace(properties={"title": "x" * 500})
-    rig.outcomes += rig.sender.submit(rig.schema, rig.items([made(0), big, made(2)]))
+    rig.outcomes += rig.sender.submit(rig.schema, rig.entries([made(0), big, made(2)]))
     rig.drain()
     rig.check()
     assert numbers_of(rig.failures()) == {1}
@@ -382,10 +382,10 @@ def test_an_empty_call_sends_nothing(rig: Rig, fake: FakeWeaviate) -> None:
 
 def test_of_equal_ids_the_last_is_sent_and_all_share_its_outcome(rig: Rig, fake: FakeWeaviate) -> None:
     objects = [made(0), made(1), made(0, version=1), made(0, version=2)]
-    rig.outcomes += rig.sender.submit(rig.schema, rig.items(objects))
+    rig.outcomes += rig.sender.submit(rig.schema, rig.entries(objects))
     rig.drain()
     rig.check()
-    assert len(rig.outcomes) == 4 and replies(fake) == 1 and len(fake.requests[0].uuids) == 2
+    assert len(told(rig.outcomes)) == 4 and replies(fake) == 1 and len(fake.requests[0].uuids) == 2
     stored = fake.objects["Article", "", uuid_of(0)]
     assert stored.properties.non_ref_properties["number"] == 2000
 
@@ -393,7 +393,7 @@ def test_of_equal_ids_the_last_is_sent_and_all_share_its_outcome(rig: Rig, fake:
 def test_equal_ids_of_different_tenants_are_different_objects(fake: FakeWeaviate) -> None:
     with Rig(fake, "tenants") as rig:
         objects = [made(0, "tenants")._replace(tenant=tenant) for tenant in ("a", "b", "a")]
-        rig.outcomes += rig.sender.submit(rig.schema, rig.items(objects))
+        rig.outcomes += rig.sender.submit(rig.schema, rig.entries(objects))
         rig.drain()
         rig.check()
         assert {key[1] for key in fake.objects} == {"a", "b"} and len(fake.requests[0].uuids) == 2
@@ -404,9 +404,9 @@ def test_writing_twice_gives_the_same_content(fake: FakeWeaviate) -> None:
         rig.write(*range(5))
         first = dict(fake.objects)
         again = Sender(rig.client, pause=lambda tries: 0.0)
-        again.submit(rig.schema, rig.items(made(n) for n in range(5)))
+        again.submit(rig.schema, rig.entries(made(n) for n in range(5)))
         outcomes = again.drain()
-        assert [outcome.failure for outcome in outcomes] == [None] * 5
+        assert [one.failure for one in told(outcomes)] == [None] * 5
         assert fake.objects == first
 
 
@@ -432,17 +432,17 @@ def test_senders_share_the_places_in_flight(fake: FakeWeaviate) -> None:
         rig.client.flow = flow = Flow(30.0, max_in_flight=1)
         one, other = (Sender(rig.client, pause=lambda tries: 0.0) for _ in range(2))
         fake.script(faults.Delay(1e6))
-        outcomes = list(one.submit(rig.schema, rig.items([made(0)])))
-        told: list[Any] = []
+        outcomes = list(one.submit(rig.schema, rig.entries([made(0)])))
+        others: list[Outcome] = []
         worker = threading.Thread(
-            target=lambda: told.extend(other.submit(rig.schema, rig.items([made(1)])) + other.drain())
+            target=lambda: others.extend(other.submit(rig.schema, rig.entries([made(1)])) + other.drain())
         )
         worker.start()
         fake.wait_until(lambda: fake.hanging == 1)
         fake.release()
         worker.join(30)
-        outcomes += one.drain() + told
-        assert [outcome.failure for outcome in outcomes] == [None, None]
+        outcomes += one.drain() + others
+        assert [one.failure for one in told(outcomes)] == [None, None]
         assert flow.wait_idle(10)
 
 
@@ -462,8 +462,8 @@ def test_a_sender_that_failed_leaves_its_requests_to_end_by_themselves(fake: Fak
         fake.wait_until(lambda: all(request.end for request in fake.requests))
         assert numbers_of(key[2] for key in fake.objects) == {0, 1}  # not cancelled
         after = Sender(rig.client, pause=lambda tries: 0.0)
-        after.submit(rig.schema, rig.items(made(n) for n in range(4)))
-        assert len(after.drain()) == 4  # nothing of the first one leaks into the next
+        after.submit(rig.schema, rig.entries(made(n) for n in range(4)))
+        assert len(told(after.drain())) == 4  # nothing of the first one leaks into the next
 
 
 def test_a_call_that_cannot_be_started_keeps_no_place_in_flight(rig: Rig) -> None:
@@ -530,11 +530,11 @@ def test_a_token_that_ran_out_is_read_again_once(monkeypatch: pytest.MonkeyPatch
         encode = ObjectEncoder(schema).encode
         fake._api_key = "second"  # the first one ran out
         tokens.append("second")
-        outcomes = sender.submit(schema, [Item(encode(made(n))) for n in range(4)]) + sender.drain()
-        assert [outcome.failure for outcome in outcomes] == [None] * 4
+        outcomes = sender.submit(schema, [encode(made(n)) for n in range(4)]) + sender.drain()
+        assert [one.failure for one in told(outcomes)] == [None] * 4
         fake._api_key = "third"  # this one the source does not know
         with pytest.raises(WeaviateError, match="unauthorized") as raised:
-            sender.submit(schema, [Item(encode(made(9)))])
+            sender.submit(schema, [encode(made(9))])
             sender.drain()
         assert "second" not in str(raised.value)
         client.close()

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import grpc
@@ -15,14 +16,14 @@ import weaviate
 from weaviate import WeaviateClient as Witness
 from weaviate.classes.query import Filter
 
+from tests.sender.harness import Told, told
 from weaviate_io import proto
 from weaviate_io.client import Client
 from weaviate_io.connection import WeaviateConnection
-from weaviate_io.encoding import EncodedObject, ObjectEncoder, decode_object, join_request
+from weaviate_io.encoding import ObjectEncoder, decode_object, join_request
 from weaviate_io.errors import WeaviateError
 from weaviate_io.objects import WeaviateObject
-from weaviate_io.outcome import Outcome
-from weaviate_io.request import Item
+from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import WeaviateServer
@@ -93,7 +94,7 @@ def create(client: Client, description: dict[str, Any]) -> CollectionSchema:
     return schema
 
 
-def encoded_objects(schema: CollectionSchema, kind: str, count: int = COUNT) -> list[EncodedObject]:
+def encoded_objects(schema: CollectionSchema, kind: str, count: int = COUNT) -> list[Entry]:
     random = np.random.default_rng(11)
     encode = ObjectEncoder(schema).encode
     encoded = []
@@ -116,9 +117,7 @@ def unit_rows(tokens: np.ndarray) -> np.ndarray:
     return (tokens / np.linalg.norm(tokens, axis=1, keepdims=True)).astype(np.float32)
 
 
-def known_to_index(
-    witness: Witness, schema: CollectionSchema, encoded: Sequence[EncodedObject], name: str
-) -> set[str]:
+def known_to_index(witness: Witness, schema: CollectionSchema, encoded: Sequence[Entry], name: str) -> set[str]:
     """The ids that a vector index knows: below a cutoff, a filtered search scans what the filter lets through."""
     query = witness.collections.get(schema.name).query
     some = query.fetch_object_by_id(encoded[0].uuid, include_vector=True).vector[name or "default"]
@@ -132,7 +131,7 @@ def known_to_index(
     return known
 
 
-def known_to_tokens(witness: Witness, schema: CollectionSchema, encoded: Sequence[EncodedObject]) -> set[str]:
+def known_to_tokens(witness: Witness, schema: CollectionSchema, encoded: Sequence[Entry]) -> set[str]:
     """For multi-vectors, which have no such scan: one search with the object's own tokens each."""
     query = witness.collections.get(schema.name).query
     known = set()
@@ -143,7 +142,7 @@ def known_to_tokens(witness: Witness, schema: CollectionSchema, encoded: Sequenc
     return known
 
 
-def missing(witness: Witness, schema: CollectionSchema, kind: str, encoded: Sequence[EncodedObject]) -> int:
+def missing(witness: Witness, schema: CollectionSchema, kind: str, encoded: Sequence[Entry]) -> int:
     """How many objects the worst of the collection's indexes does not know."""
     if kind == "multi":
         sample = encoded[::10]
@@ -157,7 +156,7 @@ def contents(witness: Witness, schema: CollectionSchema) -> dict[str, tuple[str,
     return {str(one.uuid): (one.properties["title"], one.vector) for one in page.objects}
 
 
-def given_contents(encoded: Sequence[EncodedObject]) -> dict[str, tuple[str, dict[str, Any]]]:
+def given_contents(encoded: Sequence[Entry]) -> dict[str, tuple[str, dict[str, Any]]]:
     contents = {}
     for one in encoded:
         given = decode_object(one.payload)
@@ -188,12 +187,10 @@ class Hurried:
         self.lost += code in INTERRUPTED
 
 
-def send(
-    client: Any, schema: CollectionSchema, encoded: Sequence[EncodedObject], **options: Any
-) -> list[Outcome]:
+def send(client: Any, schema: CollectionSchema, encoded: Sequence[Entry], **options: Any) -> list[Told]:
     sender = Sender(client, **options)
-    outcomes = sender.submit(schema, [Item(one) for one in encoded])
-    return outcomes + sender.drain()
+    outcomes = sender.submit(schema, [copy(one) for one in encoded])
+    return told(outcomes + sender.drain())
 
 
 INTERRUPTED = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)  # as client or server is first
@@ -204,7 +201,7 @@ def damage_of_a_plain_resend(
     client: Client, witness: Witness, schema: CollectionSchema, kind: str, seconds: float
 ) -> int:
     encoded = encoded_objects(schema, kind)
-    request = join_request(one.payload for one in encoded)
+    request = join_request(encoded)
     client.batch_objects(request, seconds).code()
     again = client.batch_objects(request, 90)
     errors = proto.BatchObjectsReply.FromString(again.result()).errors
@@ -234,7 +231,7 @@ def test_after_a_deadline_the_sender_repairs_what_a_resend_does_not(
 
     hurried = Hurried(client, seconds)
     outcomes = send(hurried, schema, encoded)
-    assert [outcome.failure for outcome in outcomes] == [None] * COUNT
+    assert [one.failure for one in outcomes] == [None] * COUNT
     left = missing(witness, schema, kind, encoded)
     print(f"{kind}: not found after a plain resend {damage}, after the repair {left}, of {COUNT}")
     assert damage and not left
@@ -287,9 +284,9 @@ def test_after_a_kill_everything_is_stored_and_what_was_in_flight_is_found(
         killer = threading.Thread(target=kill)
         killer.start()
         sender = Sender(Watched(client, 0), batch_size=200, max_in_flight=4, pause=pause)  # type: ignore[arg-type]
-        outcomes = sender.submit(schema, [Item(one) for one in encoded]) + sender.drain()
+        outcomes = sender.submit(schema, [copy(one) for one in encoded]) + sender.drain()
         assert restarted and sender.tally.repaired
-        assert [outcome.failure for outcome in outcomes] == [None] * COUNT
+        assert [one.failure for one in told(outcomes)] == [None] * COUNT
         with connected_witness(server) as witness:
             interrupted = [one for one in encoded if one.uuid not in acknowledged]
             assert interrupted and missing(witness, schema, kind, interrupted) == 0
@@ -305,7 +302,7 @@ def test_an_object_of_another_length_fails_alone(client: Client, witness: Witnes
     send(client, schema, encoded[:1])
     outcomes = send(client, schema, [*encoded[1:9], odd, *encoded[9:]])
     failed = [outcome for outcome in outcomes if outcome.failure]
-    assert [outcome.item.encoded for outcome in failed] == [odd] and len(outcomes) == 20
+    assert [one.entry.uuid for one in failed] == [odd.uuid] and len(outcomes) == 20
     assert failed[0].failure is not None and failed[0].failure.reason == "invalid_vector"
     assert "vector dimensions do not match" in failed[0].failure.error
     assert contents(witness, schema) == given_contents(encoded)
@@ -327,9 +324,9 @@ def test_a_bad_tenant_name_fails_alone_although_it_fails_every_request_that_it_i
     ]
     message = proto.BatchObject.FromString(items[5].payload)
     message.tenant = "not a name!"
-    items[5] = EncodedObject(message.SerializeToString(), items[5].uuid, message.tenant)  # past the encoder
+    items[5] = Entry((message.SerializeToString(),), items[5].uuid, message.tenant)  # past the encoder
     outcomes = send(client, schema, items, pause=lambda tries: 0.0)
-    failed = {outcome.item.encoded.uuid: outcome.failure for outcome in outcomes if outcome.failure}
+    failed = {outcome.entry.uuid: outcome.failure for outcome in outcomes if outcome.failure}
     assert failed.keys() == {items[5].uuid} and len(outcomes) == 12
     assert failed[items[5].uuid].reason == "invalid_tenant"
     assert "is not a valid tenant name" in failed[items[5].uuid].error
@@ -361,7 +358,7 @@ def test_a_read_only_shard_is_never_reported_written(version: str) -> None:
             return 0.0
 
         outcomes = send(client, schema, encoded, pause=pause)
-        assert [outcome.failure for outcome in outcomes] == [None] * 10
+        assert [one.failure for one in outcomes] == [None] * 10
         with connected_witness(server) as witness:
             assert contents(witness, schema) == given_contents(encoded)
             assert missing(witness, schema, "unnamed", encoded) == 0

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 
+from tests.sender.harness import told
 from tests.sender.test_sender_on_server import (
     connected_witness,
     contents,
@@ -23,12 +25,12 @@ from tests.sender.test_sender_on_server import (
 )
 from weaviate_io import proto
 from weaviate_io.client import Client
-from weaviate_io.encoding import EncodedObject, ObjectEncoder, join_request
+from weaviate_io.encoding import ObjectEncoder, join_request
 from weaviate_io.indexing import is_synchronous
 from weaviate_io.objects import WeaviateObject
 from weaviate_io.outcome import Tally
 from weaviate_io.repair import BatchObjects
-from weaviate_io.request import Item
+from weaviate_io.request import Entry
 from weaviate_io.schema import DEFAULT_VECTOR, CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import WeaviateServer
@@ -88,7 +90,7 @@ def vectors(count: int, distance: str, seed: int = 17) -> np.ndarray:
 
 def encoded(
     schema: CollectionSchema, vectors: Sequence[Any], tenant: str | None = None, start: int = 0
-) -> list[EncodedObject]:
+) -> list[Entry]:
     encode = ObjectEncoder(schema).encode
     objects = []
     for number, vector in enumerate(vectors, start):
@@ -101,14 +103,14 @@ def encoded(
 
 
 def write(
-    client: Client, schema: CollectionSchema, objects: Sequence[EncodedObject], verify: str = "existing"
+    client: Client, schema: CollectionSchema, objects: Sequence[Entry], verify: str = "existing"
 ) -> Tally:
     """Write as a process does that knows of no other; everything must be reported written."""
     tally = Tally()
     method = BatchObjects(verify, tally, lambda collection: is_synchronous(client, collection))
     sender = Sender(client, method, tally=tally)
-    outcomes = sender.submit(schema, [Item(one) for one in objects]) + sender.drain()
-    assert [outcome.failure for outcome in outcomes] == [None] * len(objects)
+    outcomes = sender.submit(schema, [copy(one) for one in objects]) + sender.drain()
+    assert [one.failure for one in told(outcomes)] == [None] * len(objects)
     return tally
 
 
@@ -128,9 +130,9 @@ sys.stdin.buffer.read()
 """
 
 
-def killed_writer(server: WeaviateServer, client: Client, objects: Sequence[EncodedObject]) -> None:
+def killed_writer(server: WeaviateServer, client: Client, objects: Sequence[Entry]) -> None:
     """A process that sends all objects, 250 a request, and is killed once some are stored."""
-    parts = [join_request(one.payload for one in objects[i : i + 250]) for i in range(0, len(objects), 250)]
+    parts = [join_request(objects[i : i + 250]) for i in range(0, len(objects), 250)]
     writer = subprocess.Popen(
         [sys.executable, "-c", _WRITER, server.url, server.grpc_url, str(len(parts))],
         stdin=subprocess.PIPE,
@@ -147,7 +149,7 @@ def killed_writer(server: WeaviateServer, client: Client, objects: Sequence[Enco
     writer.communicate()
 
 
-def is_stored(client: Client, one: EncodedObject) -> bool:
+def is_stored(client: Client, one: Entry) -> bool:
     collection = proto.BatchObject.FromString(one.payload).collection
     try:
         return bool(client.search(by_ids(collection, one.tenant, [one.uuid])).results)
@@ -155,7 +157,7 @@ def is_stored(client: Client, one: EncodedObject) -> bool:
         return False
 
 
-def lost_in(client: Client, schema: CollectionSchema, objects: Sequence[EncodedObject]) -> int:
+def lost_in(client: Client, schema: CollectionSchema, objects: Sequence[Entry]) -> int:
     """How many objects the worst of the indexes does not know."""
     worst = 0
     for index in schema.vectors.values():
@@ -170,7 +172,7 @@ def lost_in(client: Client, schema: CollectionSchema, objects: Sequence[EncodedO
 
 def damaged(
     server: WeaviateServer, client: Client, description: dict[str, Any], objects_of: Any
-) -> tuple[CollectionSchema, list[EncodedObject], int]:
+) -> tuple[CollectionSchema, list[Entry], int]:
     """A collection whose first writer was killed, and that a second one wrote again without looking."""
     for _ in range(8):  # until a kill comes between store and index
         schema = create(client, description)
@@ -208,7 +210,7 @@ def test_what_a_killed_writer_left_unfindable_the_next_run_repairs(
 
 
 def test_damage_is_repaired_in_the_tenant_that_has_it(server: WeaviateServer, client: Client) -> None:
-    def of_two_tenants(schema: CollectionSchema) -> list[EncodedObject]:
+    def of_two_tenants(schema: CollectionSchema) -> list[Entry]:
         half = COUNT // 2
         given = vectors(COUNT, "cosine")
         return encoded(schema, given[:half], "one") + encoded(schema, given[half:], "two", half)
@@ -228,7 +230,7 @@ def test_damage_of_vectors_that_the_server_makes_is_repaired(server: WeaviateSer
 
 
 def test_damage_of_muvera_is_repaired(server: WeaviateServer, client: Client) -> None:
-    def of_tokens(schema: CollectionSchema) -> list[EncodedObject]:
+    def of_tokens(schema: CollectionSchema) -> list[Entry]:
         random = np.random.default_rng(5)
         return encoded(schema, [unit_rows(random.standard_normal((4, 64))) for _ in range(500)])
 
@@ -316,7 +318,7 @@ def test_vectors_of_another_length_than_stored_are_refused_without_delay(client:
     write(client, schema, encoded(schema, vectors(20, "cosine")))
     sender = Sender(client, BatchObjects("existing"))
     longer = encoded(schema, np.ones((20, DIMENSIONS + 1), np.float32))
-    outcomes = sender.submit(schema, [Item(one) for one in longer]) + sender.drain()
+    outcomes = sender.submit(schema, [copy(one) for one in longer]) + sender.drain()
     assert {outcome.failure.reason for outcome in outcomes if outcome.failure} == {"invalid_vector"}
     assert len(outcomes) == 20
 

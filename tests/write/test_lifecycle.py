@@ -21,10 +21,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from tests.write.running import DIRECT, FN_API, LOOPBACK, TWO_PROCESSES
 from weaviate_io import WeaviateConnection, WeaviateObject, WriteToWeaviate, client
 from weaviate_io.batching import BundleBuffer
-from weaviate_io.encoding import EncodedObject
 from weaviate_io.errors import WeaviateError
 from weaviate_io.objects import SourceRow
-from weaviate_io.request import Item
+from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.testing import Delay, Fail, Ok
 from weaviate_io.writing import EncodeFn, WriteInBundleFn
@@ -271,8 +270,8 @@ class Stub:
         return self._objects
 
 
-def an_item(size: int, tenant: str | None = None) -> Item:
-    return Item(EncodedObject(b"x" * size, "uuid", tenant))
+def an_entry(size: int, tenant: str | None = None) -> Entry:
+    return Entry((b"x" * size,), "uuid", tenant)
 
 
 @pytest.mark.parametrize("collections, tenants", [(300, 1), (1, 10_000), (30, 100)])
@@ -282,10 +281,10 @@ def test_a_bundle_holds_a_bounded_number_of_bytes(collections, tenants):
     held = gone = peak = 0
     count = 20_000
     for i in range(count):
-        item = an_item(500, f"t{i % tenants}")
-        held += item.encoded.size
+        item = an_entry(500, f"t{i % tenants}")
+        held += item.size
         for _, items in buffer.add(schemas[i % collections], item):
-            held -= sum(one.encoded.size for one in items)
+            held -= sum(one.size for one in items)
             gone += len(items)
         peak = max(peak, held)
     assert peak <= 1_000_000 and held > 0
@@ -297,18 +296,18 @@ def test_a_bundle_holds_a_bounded_number_of_bytes(collections, tenants):
 def test_a_bundle_gives_out_the_largest_batch_first():
     buffer = BundleBuffer(Stub(objects=1000), limit=10_000)  # type: ignore[arg-type]
     schemas = [CollectionSchema(name, {}, {}) for name in "AB"]
-    assert list(buffer.add(schemas[0], an_item(2_000))) == []
-    assert list(buffer.add(schemas[1], an_item(6_000))) == []
-    (batch,) = buffer.add(schemas[0], an_item(2_500))
+    assert list(buffer.add(schemas[0], an_entry(2_000))) == []
+    assert list(buffer.add(schemas[1], an_entry(6_000))) == []
+    (batch,) = buffer.add(schemas[0], an_entry(2_500))
     assert batch[0].name == "B"
 
 
 def test_a_bundle_closes_a_batch_by_count_and_by_bytes():
     schema = CollectionSchema("A", {}, {})
     by_count = BundleBuffer(Stub(objects=3))  # type: ignore[arg-type]
-    assert [len(items) for _ in range(7) for _, items in by_count.add(schema, an_item(10))] == [3, 3]
+    assert [len(items) for _ in range(7) for _, items in by_count.add(schema, an_entry(10))] == [3, 3]
     by_bytes = BundleBuffer(Stub(objects=1000))  # type: ignore[arg-type]
-    batches = [items for _ in range(10) for _, items in by_bytes.add(schema, an_item(1_500_000))]
+    batches = [items for _ in range(10) for _, items in by_bytes.add(schema, an_entry(1_500_000))]
     assert [len(items) for items in batches] == [2] * 4
 
 
