@@ -32,7 +32,7 @@ encoded = ObjectEncoder(schema).encode(WeaviateObject(properties, vector=[0.5, 1
 decoded = decode_object(encoded.payload, schema)
 assert decoded.properties == properties, decoded
 assert decoded.vector.tolist() == [0.5, 1.5], decoded
-request = proto.BatchObjectsRequest.FromString(join_request([encoded.payload], 2))
+request = proto.BatchObjectsRequest.FromString(join_request([encoded], 2))
 assert request.objects[0].uuid == encoded.uuid
 assert request.consistency_level == proto.CONSISTENCY_LEVELS["QUORUM"]
 print(google.protobuf.__version__, encoded.uuid)
