@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Sequence
+from itertools import repeat
 
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import Lineage
@@ -10,7 +11,6 @@ from apache_beam.metrics.metric import Lineage
 from weaviate_io.objects import Failed
 from weaviate_io.outcome import Tally
 from weaviate_io.progress import NAMESPACE, process_totals
-from weaviate_io.request import Entry
 
 _TALLIED = (
     "requests",
@@ -57,18 +57,14 @@ class Accounts:
         self._ids.clear()
         self._reached.clear()
 
-    def seen(self, collection: str, entries: Iterable[Entry]) -> None:
-        """Count objects whose id came before. Of a bundle's first 250,000 ids none is missed."""
-        ids = self._ids
-        duplicates = 0
-        for entry in entries:
-            key = hash((collection, entry.key))
-            if key in ids:
-                duplicates += 1
-            elif len(ids) < _REMEMBERED_IDS:
-                ids.add(key)
+    def seen(self, collection: str, keys: Sequence[Hashable]) -> None:
+        """Count objects whose key came before. Of a bundle's first 250,000 none is missed."""
+        hashes = set(map(hash, zip(repeat(collection, len(keys)), keys, strict=True)))
+        duplicates = len(keys) - len(hashes - self._ids)
         if duplicates:
             self._counters["duplicates"].inc(duplicates)
+        if len(self._ids) < _REMEMBERED_IDS:
+            self._ids |= hashes
 
     def written(self, count: int) -> None:
         if count:

@@ -49,19 +49,19 @@ def rows(table: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:
             part = batch.slice(start, _ROWS_PER_BATCH)
             if not names:
                 yield from ({} for _ in range(part.num_rows))
-            for values in zip(*(_values(column) for column in part.columns), strict=True):
-                yield dict(zip(names, values, strict=True))
+            for row in zip(*(values(column) for column in part.columns), strict=True):
+                yield dict(zip(names, row, strict=True))
 
 
-def _values(array: pa.Array) -> list[Any]:
-    """The values of an array, one Python object for each."""
+def values(array: pa.Array) -> list[Any]:
+    """The values of an array, one Python object for each, as :func:`rows` gives them."""
     kind = array.type
     if isinstance(array, pa.ExtensionArray):
         return _extension(array)
     if pt.is_dictionary(kind):
-        return _values(array.dictionary_decode())
+        return values(array.dictionary_decode())
     if pt.is_run_end_encoded(kind):
-        return _values(pc.run_end_decode(array))
+        return values(pc.run_end_decode(array))
     for is_kind, convert in _CONVERSIONS:
         if is_kind(kind):
             return convert(array)
@@ -90,7 +90,7 @@ def _extension(array: pa.ExtensionArray) -> list[Any]:
         return [None if value is None else value.to_numpy() for value in _scalars(array)]
     if name == "arrow.bool8":
         return array.to_pylist()
-    return _values(array.storage)
+    return values(array.storage)
 
 
 def _scalars(array: pa.Array) -> list[Any]:
@@ -105,40 +105,40 @@ def _lists(array: pa.Array) -> list[Any]:
     offsets = array.offsets.to_numpy()
     first = int(offsets[0]) if len(offsets) else 0
     end = int(offsets[-1]) if len(offsets) else 0
-    values = _slices(array.values.slice(first, end - first))
+    part = _slices(array.values.slice(first, end - first))
     valid = array.is_valid().to_pylist()
     bounds = (offsets - first).tolist()
-    return [values(a, b) if ok else None for a, b, ok in zip(bounds, bounds[1:], valid, strict=False)]
+    return [part(a, b) if ok else None for a, b, ok in zip(bounds, bounds[1:], valid, strict=False)]
 
 
 def _fixed_size_lists(array: pa.Array) -> list[Any]:
     size = array.type.list_size
-    values = _slices(array.values.slice(array.offset * size, len(array) * size))
+    part = _slices(array.values.slice(array.offset * size, len(array) * size))
     valid = array.is_valid().to_pylist()
-    return [values(i * size, (i + 1) * size) if ok else None for i, ok in enumerate(valid)]
+    return [part(i * size, (i + 1) * size) if ok else None for i, ok in enumerate(valid)]
 
 
 def _list_views(array: pa.Array) -> list[Any]:
     # Not by a cast to list: in pyarrow 25 that gives a last offset of 0.
     starts, sizes = array.offsets.to_numpy().tolist(), array.sizes.to_numpy().tolist()
-    values = _slices(array.values)
+    part = _slices(array.values)
     valid = array.is_valid().to_pylist()
-    return [values(a, a + n) if ok else None for a, n, ok in zip(starts, sizes, valid, strict=True)]
+    return [part(a, a + n) if ok else None for a, n, ok in zip(starts, sizes, valid, strict=True)]
 
 
-def _slices(values: pa.Array) -> Callable[[int, int], Any]:
+def _slices(items: pa.Array) -> Callable[[int, int], Any]:
     """A function that gives the list of the values from one place to another."""
-    if not pt.is_floating(values.type):
-        flat = _values(values)
+    if not pt.is_floating(items.type):
+        flat = values(items)
         return lambda start, end: flat[start:end]
-    numbers = values.to_numpy(zero_copy_only=False) if values.null_count else values.to_numpy()
-    if not values.null_count:
+    numbers = items.to_numpy(zero_copy_only=False) if items.null_count else items.to_numpy()
+    if not items.null_count:
         return lambda start, end: numbers[start:end]
-    nulls = values.is_null().to_numpy(zero_copy_only=False)
+    nulls = items.is_null().to_numpy(zero_copy_only=False)
 
     def slice_with_nulls(start: int, end: int) -> Any:
         if nulls[start:end].any():
-            return _values(values.slice(start, end - start))
+            return values(items.slice(start, end - start))
         return numbers[start:end]
 
     return slice_with_nulls
@@ -146,13 +146,13 @@ def _slices(values: pa.Array) -> Callable[[int, int], Any]:
 
 def _structs(array: pa.StructArray) -> list[Any]:
     names = [field.name for field in array.type]
-    columns = [_values(column) for column in array.flatten()]
+    columns = [values(column) for column in array.flatten()]
     valid = array.is_valid().to_pylist()
     if not columns:
         return [{} if ok else None for ok in valid]
     return [
-        dict(zip(names, values, strict=True)) if ok else None
-        for ok, values in zip(valid, zip(*columns, strict=True), strict=True)
+        dict(zip(names, members, strict=True)) if ok else None
+        for ok, members in zip(valid, zip(*columns, strict=True), strict=True)
     ]
 
 
@@ -160,8 +160,8 @@ def _maps(array: pa.MapArray) -> list[Any]:
     offsets = array.offsets.to_numpy()
     first = int(offsets[0]) if len(offsets) else 0
     end = int(offsets[-1]) if len(offsets) else 0
-    keys = _values(array.keys.slice(first, end - first))
-    items = _values(array.items.slice(first, end - first))
+    keys = values(array.keys.slice(first, end - first))
+    items = values(array.items.slice(first, end - first))
     bounds = (offsets - first).tolist()
     return [
         dict(zip(keys[a:b], items[a:b], strict=True)) if ok else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -17,9 +17,16 @@ from weaviate_io import proto, wire
 from weaviate_io.errors import RowError, costs_its_row
 from weaviate_io.framing import EMPTY_LIST, delimited, entry_key, struct_entry, values_of, varint
 from weaviate_io.objects import WeaviateObject, uuid5_text
-from weaviate_io.request import Entry
-from weaviate_io.schema import DEFAULT_VECTOR, TENANT_NAME, CollectionSchema, Property, property_name
-from weaviate_io.vectors import EncodedVector, decode_vector, encode_vector, nudge
+from weaviate_io.request import Block, Entry
+from weaviate_io.schema import (
+    DEFAULT_VECTOR,
+    TENANT_NAME,
+    CollectionSchema,
+    Property,
+    VectorIndex,
+    property_name,
+)
+from weaviate_io.vectors import decode_vector, encode_vector, nudge
 
 _CONTENT_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "weaviate-io:content:1").bytes
 """Namespace of the ids made from content. Its number changes when the canonical form does."""
@@ -91,7 +98,7 @@ class ObjectEncoder:
         entries: dict[bytes, bytes] = {}
         columns = self._columns
         for name, value in properties.items():
-            key, encoder = columns.get(name) or self._column(name)
+            key, encoder = columns.get(name) or self.column(name)
             if encoder is None:
                 continue
             try:
@@ -107,7 +114,8 @@ class ObjectEncoder:
                 entries[key] = struct_entry(key, encoded)
         return entries
 
-    def _column(self, name: Any) -> _Column:
+    def column(self, name: Any) -> _Column:
+        """The key of a property in the ``Struct`` and what encodes its values; no encoder where it is left out."""
         declared = self._schema.properties
         known = declared.get(name) or declared.get(property_name(name)) if isinstance(name, str) else None
         if known is not None:
@@ -142,7 +150,7 @@ class ObjectEncoder:
 
     def _vectors(self, vector: Any) -> tuple[bytes, ...]:
         if type(vector) in _ONE_VECTOR or not isinstance(vector, Mapping):
-            return self._vector(self._only_vector(), vector)
+            return self.vector_field(self.only_vector(), vector)
         given = sorted((item for item in vector.items() if not wire.is_null(item[1])), key=_name_of)
         if DEFAULT_VECTOR in self._schema.vectors and len(given) > 1:
             raise RowError(
@@ -150,9 +158,10 @@ class ObjectEncoder:
                 f"collection {self._schema.name} has one unnamed vector, the object has {len(given)} "
                 f"({_names(name for name, _ in given)})",
             )
-        return tuple(part for name, value in given for part in self._vector(name, value))
+        return tuple(part for name, value in given for part in self.vector_field(name, value))
 
-    def _only_vector(self) -> str:
+    def only_vector(self) -> str:
+        """The name of the vector that is meant where none is named."""
         names = self._vector_names
         if len(names) == 1:
             return names[0]
@@ -162,7 +171,8 @@ class ObjectEncoder:
             "say which is meant with a mapping",
         )
 
-    def _vector(self, name: str, value: Any) -> tuple[bytes, ...]:
+    def vector(self, name: str) -> tuple[str, VectorIndex, Optional[int]]:
+        """A vector by name: the name that the server has for it, its index, and its length where that is known."""
         index = self._schema.vectors.get(name)
         if index is None and name == "default" and DEFAULT_VECTOR in self._schema.vectors:
             name, index = DEFAULT_VECTOR, self._schema.vectors[DEFAULT_VECTOR]
@@ -172,6 +182,14 @@ class ObjectEncoder:
                 f"collection {self._schema.name} has no vector {wire.shown(name)} "
                 f"(it has {_names(self._schema.vectors)})",
             )
+        return name, index, self._dimensions.get(name)
+
+    def vector_field(self, name: str, value: Any) -> tuple[bytes, ...]:
+        """The field of a ``BatchObject`` that carries one vector, in parts.
+
+        They stay apart until the request is joined, since to copy a vector takes longer than to encode a property.
+        """
+        name, index, expected = self.vector(name)
         try:
             encoded = encode_vector(value)
         except ValueError as error:
@@ -183,14 +201,14 @@ class ObjectEncoder:
                 f"{_vector_label(name)} is {kinds[encoded.multi]}, "
                 f"collection {self._schema.name} expects {kinds[index.multi]}",
             )
-        expected = self._dimensions.get(name, encoded.dimensions)
-        if encoded.dimensions != expected:
+        if expected is not None and encoded.dimensions != expected:
             raise RowError(
                 "invalid_vector",
                 f"{_vector_label(name)} has {encoded.dimensions} values, "
                 f"collection {self._schema.name} expects {expected}",
             )
-        return _vector_field(name, encoded)
+        head, tail = vector_head(name, len(encoded.data), encoded.multi)
+        return (head, encoded.data, tail) if tail else (head, encoded.data)
 
     def _uuid(self, given: Any, entries: Mapping[bytes, bytes], vectors: Iterable[bytes]) -> str:
         if given is None:
@@ -268,23 +286,25 @@ def _countable(entries: Mapping[bytes, bytes]) -> list[bytes]:
     ]
 
 
-def _vector_field(name: str, vector: EncodedVector) -> tuple[bytes, ...]:
-    """The field of a ``BatchObject`` that carries one vector, in parts.
-
-    They stay apart until the object is joined, since to copy a vector takes longer than to encode a property.
-    """
-    size = varint(len(vector.data))
+def vector_head(name: str, size: int, multi: bool = False) -> tuple[bytes, bytes]:
+    """What stands before and after the ``size`` bytes of a vector in the field of a ``BatchObject``."""
+    length = varint(size)
     if name == DEFAULT_VECTOR:
-        return b"\x32" + size, vector.data
-    head = delimited(b"\x0a", name.encode()) + b"\x1a" + size
-    kind = b"\x20" + bytes([proto.VECTOR_MULTI_FP32 if vector.multi else proto.VECTOR_SINGLE_FP32])
-    return b"\xba\x01" + varint(len(head) + len(vector.data) + len(kind)) + head, vector.data, kind
+        return b"\x32" + length, b""
+    head = delimited(b"\x0a", name.encode()) + b"\x1a" + length
+    kind = b"\x20" + bytes([proto.VECTOR_MULTI_FP32 if multi else proto.VECTOR_SINGLE_FP32])
+    return b"\xba\x01" + varint(len(head) + size + len(kind)) + head, kind
 
 
-def join_request(entries: Iterable[Entry], consistency_level: int | None = None) -> bytes:
+def join_request(objects: Union[Block, Iterable[Entry]], consistency_level: int | None = None) -> bytes:
     """The bytes of a ``BatchObjectsRequest``, spliced from encoded objects."""
+    if isinstance(objects, Block) and consistency_level is None:
+        return objects.payload
     parts: list[bytes] = []
-    for entry in entries:
+    if isinstance(objects, Block):
+        parts.append(objects.payload)
+        objects = ()
+    for entry in objects:
         if entry.step is None:
             parts += (b"\x0a", varint(entry.length), *entry.parts)
         else:

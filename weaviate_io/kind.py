@@ -18,7 +18,7 @@ from weaviate_io.limits import Limit
 from weaviate_io.mapping import Source, unwrap
 from weaviate_io.objects import Failed, FailedObject
 from weaviate_io.outcome import Failure
-from weaviate_io.request import Entry
+from weaviate_io.request import Block, Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.tenants import Tenants
@@ -28,15 +28,20 @@ _Encoder = TypeVar("_Encoder")
 _TABLES = (pa.Table, pa.RecordBatch)
 
 
-Translated = tuple[CollectionSchema, Entry]
-"""One object or reference ready to be sent, and the collection it is for."""
+Translated = tuple[CollectionSchema, Any]
+"""An object or reference ready to be sent, or a block of objects, and the collection they are for."""
 
 
 class Translates(Protocol):
     """Makes elements into what is sent."""
 
-    def translate(self, element: Any) -> Iterator[Union[Translated, Failed]]:
-        """What an element holds, ready to be sent. Failures take their place."""
+    def translate(self, element: Any, sender: Optional[Sender] = None) -> Iterator[Union[Translated, Failed]]:
+        """What an element holds, ready to be sent. Failures take their place.
+
+        Args:
+          element: one row, or a table of them.
+          sender: what says how large a block of rows may be; without it there are no blocks.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +85,10 @@ class Kind(ABC):
     def done(self, collection: str, entry: Any) -> Any:
         """The output for what was written."""
 
+    def all_done(self, collection: str, block: Block) -> Iterator[Any]:
+        """The outputs for a block that was written."""
+        return (self.done(collection, entry) for entry in block.opened())
+
     @abstractmethod
     def dead(self, failure: Failure, schema: CollectionSchema, entry: Any, source: Optional[Source]) -> Failed:
         """The output for what the server refused.
@@ -102,6 +111,14 @@ class Kind(ABC):
         return proto.CONSISTENCY_LEVELS[self.consistency_level] if self.consistency_level else None
 
 
+def table_of(element: Any, failure: type[Any] = FailedObject) -> Optional[Source]:
+    """The source of an element that is a table; None of any other."""
+    if type(element) is dict:
+        return None
+    source = unwrap(element, failure)
+    return source if isinstance(source.row, _TABLES) else None
+
+
 def sources(element: Any, failure: type[Any] = FailedObject) -> Iterable[tuple[Source, Optional[int]]]:
     """The rows of an element: one, or as many as a table has, each with its number there."""
     if type(element) is dict:
@@ -113,15 +130,16 @@ def sources(element: Any, failure: type[Any] = FailedObject) -> Iterable[tuple[S
 def source_of(element: Any, row: Optional[int], failure: type[Any] = FailedObject) -> Source:
     """One of the rows of an element, by its number where the element is a table."""
     source = unwrap(element, failure)
-    return source if row is None else _numbered(source, next(arrow.rows(source.row.slice(row, 1))), row)
+    return source if row is None else numbered(source, next(arrow.rows(source.row.slice(row, 1))), row)
 
 
 def _rows_of(source: Source) -> Iterator[tuple[Source, Optional[int]]]:
     for number, row in enumerate(arrow.rows(source.row)):
-        yield _numbered(source, row, number), number
+        yield numbered(source, row, number), number
 
 
-def _numbered(table: Source, row: Any, number: int) -> Source:
+def numbered(table: Source, row: Any, number: int) -> Source:
+    """A row of a table as a source of its own."""
     return table._replace(row=row, position=f"{table.position or 'table'}: row {number}")
 
 

@@ -100,6 +100,11 @@ class Mapper:
         )
 
     @cached_property
+    def is_by_columns(self) -> bool:
+        """Whether each part of an object is a column of its table, as it is."""
+        return isinstance(self.id_field, str) and self.references_field is None and not self.asks_functions
+
+    @cached_property
     def asks_functions(self) -> bool:
         """Whether functions of the user's have a say in what a row becomes."""
         fields = (self.id_field, self.vector_field, self.tenant_field, self.properties, self.references_field)
@@ -109,7 +114,7 @@ class Mapper:
         chosen = self.properties
         if chosen is None:
             kept = dict(fields)
-            for name in self._left_out(schema):
+            for name in self.left_out(schema):
                 kept.pop(name, None)
             return kept
         if callable(chosen):
@@ -124,7 +129,7 @@ class Mapper:
             raise RowError("invalid_row", f"the row has none of the fields of properties=; {_has(fields)}")
         return found
 
-    def _left_out(self, schema: CollectionSchema) -> list[str]:
+    def left_out(self, schema: CollectionSchema) -> list[str]:
         """The fields that are no properties: vectors, references, id and tenant where the schema has no such ones."""
         if self._last_left_out.get("schema") is not schema:
             names: list[Any] = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 from weaviate_io import proto
 from weaviate_io.errors import Verdict
-from weaviate_io.request import Entry
+from weaviate_io.request import Block, Entry
 from weaviate_io.schema import CollectionSchema
 
 
@@ -22,10 +22,10 @@ class Failure(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of some objects of one collection: written where ``failure`` is None."""
+    """What became of some objects of one collection: written where ``failure`` is None. Of a block all is written."""
 
     schema: CollectionSchema
-    entries: Sequence[Entry]
+    entries: Union[Block, Sequence[Entry]]
     failure: Optional[Failure]
 
 

@@ -89,6 +89,8 @@ class BatchObjects:
         schema = request.schema
         if self._verify == "off" or not schema.indexes_vectors:
             return []
+        if request.block is not None and self._verify == "existing" and not _any_stored(search, request):
+            return []
         fresh = [
             entry
             for entry in request.entries
@@ -192,6 +194,15 @@ class BatchObjects:
                 else:
                     untold.update((tenant, uuid) for uuid in ids)
         return _among(entries, lost), _among(entries, untold)
+
+
+def _any_stored(search: Search, request: Request) -> bool:
+    """Whether the server has any of the objects of a block."""
+    assert request.block is not None
+    ids: dict[Optional[str], list[str]] = {}
+    for tenant, uuid in request.block.keys:
+        ids.setdefault(tenant, []).append(uuid)
+    return any(stored_ids(search, request.schema, tenant, some) for tenant, some in ids.items())
 
 
 def _plan(entry: Entry, exact: bytes) -> None:

@@ -6,9 +6,12 @@ References travel as objects do; where it says object here, it may be a referenc
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from itertools import repeat
+from typing import Any, Optional, Union
+
+import numpy as np
 
 from weaviate_io.schema import CollectionSchema
 
@@ -91,6 +94,66 @@ class Entry:
         return self.suspect or self.read_back
 
 
+class Block:
+    """Objects on their way that were encoded together, and are a request as they are.
+
+    As long as all goes well nobody asks for a single one of them; what does gets entries, made for the occasion.
+
+    Args:
+      payload: the objects one after the other, each with its tag and length.
+      sizes: bytes of each.
+      uuids: of each.
+      tenants: of each, None where there are none.
+      has_vectors: whether each brings vectors of its own.
+      first_row: number of the first one's row in its table; the others follow.
+    """
+
+    owner: Any = None
+    """Whatever its owner wants back with the outcome."""
+
+    def __init__(
+        self,
+        payload: bytes,
+        sizes: np.ndarray,
+        uuids: list[str],
+        tenants: Optional[list[Optional[str]]],
+        has_vectors: np.ndarray,
+        first_row: int,
+    ) -> None:
+        self.payload = payload
+        self.uuids = uuids
+        self.tenants = tenants
+        self._sizes = sizes
+        self._has_vectors = has_vectors
+        self._first_row = first_row
+
+    def __len__(self) -> int:
+        return len(self.uuids)
+
+    @property
+    def keys(self) -> Iterable[tuple[Optional[str], str]]:
+        """What :attr:`Entry.key` is of each."""
+        return zip(self.tenants or repeat(None, len(self.uuids)), self.uuids, strict=True)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.opened())
+
+    def opened(self) -> list[Entry]:
+        """The objects one by one."""
+        entries = []
+        start = 0
+        for place, (tenant, uuid) in enumerate(self.keys):
+            end = start + int(self._sizes[place])
+            begin = start + 2
+            while self.payload[begin - 1] > 127:  # to the end of the length
+                begin += 1
+            entry = Entry((self.payload[begin:end],), uuid, tenant, bool(self._has_vectors[place]))
+            entry.row, entry.owner = self._first_row + place, self.owner
+            entries.append(entry)
+            start = end
+        return entries
+
+
 def pause_after(tries: int) -> float:
     """Seconds to wait after so many failed tries: growing, and jittered lest workers come back in step."""
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)
@@ -102,7 +165,7 @@ class Request:
 
     Args:
       schema: the collection.
-      entries: the objects.
+      contents: the objects, a block that was not opened so far or one by one.
       give_up_at: ``time.monotonic()`` after which no new try is made.
       tries: how often it failed so far, rate limits left out.
       failing_since: ``time.monotonic()`` when the first try that failed was sent, 0 before.
@@ -114,7 +177,7 @@ class Request:
     """
 
     schema: CollectionSchema
-    entries: list[Entry]
+    contents: Union[list[Entry], Block]
     give_up_at: float
     tries: int = 0
     failing_since: float = 0.0
@@ -125,13 +188,32 @@ class Request:
     sent_at: float = 0.0
 
     @property
+    def entries(self) -> list[Entry]:
+        """The objects one by one; a block is opened for it."""
+        if isinstance(self.contents, Block):
+            self.contents = self.contents.opened()
+        return self.contents
+
+    @entries.setter
+    def entries(self, entries: list[Entry]) -> None:
+        self.contents = entries
+
+    @property
+    def block(self) -> Optional[Block]:
+        """The objects together, as long as nothing was asked of one of them."""
+        return self.contents if isinstance(self.contents, Block) else None
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    @property
     def size(self) -> int:
         """Bytes of its objects."""
         return sum(entry.size for entry in self.entries)
 
     def part(self, entries: list[Entry]) -> Request:
         """A request for some of the entries, with the same history and time left, to be sent at once."""
-        return replace(self, entries=entries, not_before=0.0)
+        return replace(self, contents=entries, not_before=0.0)
 
 
 def merge(entries: Iterable[Entry]) -> list[Entry]:

@@ -14,7 +14,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import grpc
 
@@ -33,7 +33,7 @@ from weaviate_io.errors import (
 from weaviate_io.outcome import Failure, Fault, Outcome, Tally, errors_by_index, outcome_of, status_details
 from weaviate_io.patience import Patience, wait_after
 from weaviate_io.repair import BatchObjects, Method
-from weaviate_io.request import Entry, Request, merge, pause_after
+from weaviate_io.request import Block, Entry, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.searching import search_until
 
@@ -114,12 +114,12 @@ class Sender:
         """Bytes that a request should not exceed now."""
         return min(self._flow.max_bytes, self._client.max_message_size // 2)
 
-    def submit(self, schema: CollectionSchema, entries: Sequence[Entry]) -> list[Outcome]:
+    def submit(self, schema: CollectionSchema, objects: Union[Block, Sequence[Entry]]) -> list[Outcome]:
         """Send objects of one collection; returns what became known meanwhile.
 
         Of several objects with one id and tenant only the last is sent; all of them share its outcome.
         """
-        for part in self._cut(schema, merge(entries)):
+        for part in self._parts(schema, objects):
             self._waiting.append(Request(schema, part, time.monotonic() + self._budget))
             self._pump(self._max_in_flight)
         return self._take()
@@ -132,6 +132,15 @@ class Sender:
     def _take(self) -> list[Outcome]:
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
+
+    def _parts(
+        self, schema: CollectionSchema, objects: Union[Block, Sequence[Entry]]
+    ) -> Iterable[Union[Block, list[Entry]]]:
+        if isinstance(objects, Block):
+            if len(set(objects.keys)) == len(objects):
+                return (objects,)
+            objects = objects.opened()
+        return self._cut(schema, merge(objects))
 
     def _cut(self, schema: CollectionSchema, entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         """Requests of at most the size that suits the server; an object too large for any is refused."""
@@ -171,14 +180,14 @@ class Sender:
 
     def _start(self, request: Request) -> None:
         self._outcomes += self._method.prepare(lambda search: self._search(search, request), request)
-        if not request.entries:
+        if not len(request):
             return
-        payload = join_request(request.entries, self._consistency_level)
-        for entry in request.entries:
+        payload = join_request(request.contents, self._consistency_level)
+        for entry in () if request.block else request.entries:
             entry.attempts += 1
         self.tally.requests += 1
         self.tally.bytes += len(payload)
-        self.tally.batch_sizes.append(len(request.entries))
+        self.tally.batch_sizes.append(len(request))
         self.tally.throttled_seconds += self._flow.acquire()
         request.sent_at = time.monotonic()
         try:
@@ -210,15 +219,18 @@ class Sender:
         self.tally.latencies_ms.append(int(seconds * 1000))
         name, vectorized = request.schema.name, request.schema.makes_vectors
         if call.code() is grpc.StatusCode.OK:
-            self._flow.finished(name, len(request.entries), seconds, vectorized)
+            self._flow.finished(name, len(request), seconds, vectorized)
             self._judge_reply(request, call.result())
             return
         if call.code() in _TIMED_OUT:
-            self._flow.too_slow(name, len(request.entries), seconds, vectorized)
+            self._flow.too_slow(name, len(request), seconds, vectorized)
         self._judge_failed_call(request, call, seconds)
 
     def _judge_reply(self, request: Request, payload: bytes) -> None:
-        texts = errors_by_index(payload, len(request.entries))
+        texts = errors_by_index(payload, len(request))
+        if texts == {} and request.block is not None and not request.schema.makes_vectors:
+            self._outcomes.append(Outcome(request.schema, request.block, None))
+            return
         if texts is None:
             verdict = Verdict(Meaning.POISON, "server_error")
             self._isolate(request, Fault(verdict, "the reply cannot be understood"))

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from itertools import starmap
+from itertools import repeat, starmap
 from typing import Any, Optional, Union
 
+from weaviate_io import arrow
 from weaviate_io.client import Client
+from weaviate_io.columns import Rows, TableEncoder
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition, SchemaSource
 from weaviate_io.dead_letter import failed_object, failed_row
 from weaviate_io.encoding import ObjectEncoder, decode_object, encoded_object
 from weaviate_io.errors import RowError, WeaviateError
 from weaviate_io.indexing import is_synchronous
-from weaviate_io.kind import Encoders, Kind, Translated, sources
+from weaviate_io.kind import Encoders, Kind, Translated, numbered, sources, table_of
 from weaviate_io.mapping import Mapper, Source
 from weaviate_io.objects import FailedObject, WeaviateObject, WrittenObject
 from weaviate_io.outcome import Failure, Tally
 from weaviate_io.repair import BatchObjects
-from weaviate_io.request import Entry
+from weaviate_io.request import Block, Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.tenants import AllowedTenants, Tenants
@@ -64,6 +66,10 @@ class Settings(Kind):
     def done(self, collection: str, entry: Entry) -> WrittenObject:
         return WrittenObject(collection, entry.uuid, entry.tenant)
 
+    def all_done(self, collection: str, block: Block) -> Iterator[WrittenObject]:
+        tenants = block.tenants or repeat(None)
+        return map(WrittenObject._make, zip(repeat(collection), block.uuids, tenants))
+
     def dead(
         self, failure: Failure, schema: CollectionSchema, entry: Entry, source: Optional[Source]
     ) -> FailedObject:
@@ -86,10 +92,36 @@ class Translator:
             opened, settings.schema, settings.create_disposition, settings.auto_schema, settings.dry_run
         )
         self._encoders = Encoders(catalog, self._new_encoder)
+        self._has_blocks = self._mapper.is_by_columns and not callable(self._mapper.collection)
+        self._columns: Optional[TableEncoder] = None
 
-    def translate(self, element: Any) -> Iterator[Union[Translated, FailedObject]]:
-        """The objects of an element: one, or as many as a table has rows. Failures take their place."""
-        return starmap(self._translate, sources(element))
+    def translate(
+        self, element: Any, sender: Optional[Sender] = None
+    ) -> Iterator[Union[Translated, FailedObject]]:
+        """The objects of an element: one, or as many as a table has rows. Failures take their place.
+
+        Args:
+          element: one row, or a table of them.
+          sender: what says how large a block of rows may be; without it there are no blocks.
+        """
+        table = table_of(element) if sender is not None and self._has_blocks else None
+        if sender is None or table is None:
+            return starmap(self._translate, sources(element))
+        return self._translate_table(table, sender)
+
+    def _translate_table(self, table: Source, sender: Sender) -> Iterator[Union[Translated, FailedObject]]:
+        schema, encoder = self._encoders.get(table.collection or self._mapper.destination(None))
+        if self._columns is None or self._columns.encoder is not encoder:
+            self._columns = TableEncoder(self._mapper, encoder, schema, self._settings.allowed_tenants)
+        for part in self._columns.encode(table.row, lambda: (sender.request_size(schema), sender.max_bytes)):
+            if isinstance(part, Rows):
+                rows = arrow.rows(table.row.slice(part.start, part.stop - part.start))
+                for number, row in enumerate(rows, part.start):
+                    yield self._translate(numbered(table, row, number), number)
+            elif 2 * len(part) < sender.request_size(schema):  # with what comes next it makes a request
+                yield from ((schema, entry) for entry in part.opened())
+            else:
+                yield schema, part
 
     def _translate(self, source: Source, number: Optional[int]) -> Union[Translated, FailedObject]:
         row, _, text, name = source

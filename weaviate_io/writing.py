@@ -21,8 +21,9 @@ from weaviate_io.kind import Kind, Translated, source_of
 from weaviate_io.limits import FailureLimit
 from weaviate_io.objects import Failed, FailedObject, FailedReference
 from weaviate_io.outcome import Failure, Outcome
-from weaviate_io.request import Entry
+from weaviate_io.request import Block, Entry
 from weaviate_io.schema import CollectionSchema
+from weaviate_io.sender import Sender
 
 FAILED = "failed"
 """Tag of the dead letter."""
@@ -64,13 +65,16 @@ class _Translating(_Worker):
         assert self._client is not None
         self._translator = self._settings.open_translator(self._client)
 
-    def _translated(self, element: Any) -> Iterator[Union[Translated, TaggedOutput]]:
+    def _translated(
+        self, element: Any, sender: Optional[Sender] = None
+    ) -> Iterator[Union[Translated, TaggedOutput]]:
         """What an element holds, and the outputs for what of it failed."""
-        for translated in self._translator.translate(element):
-            self._limit.taken(1)
+        for translated in self._translator.translate(element, sender):
             if isinstance(translated, (FailedObject, FailedReference)):
+                self._limit.taken(1)
                 yield TaggedOutput(FAILED, self._fail(translated))
             else:
+                self._limit.taken(len(translated[1]) if isinstance(translated[1], Block) else 1)
                 yield translated
 
 
@@ -87,11 +91,12 @@ class _Sending(_Worker):
         self._sender = self._settings.open_sender(self._client)
         self._accounts.start_bundle()
 
-    def _submit(self, schema: CollectionSchema, entries: list[Entry]) -> list[Outcome]:
-        self._accounts.seen(schema.name, entries)
+    def _submit(self, schema: CollectionSchema, objects: Union[Block, list[Entry]]) -> list[Outcome]:
+        keys = list(objects.keys) if isinstance(objects, Block) else [entry.key for entry in objects]
+        self._accounts.seen(schema.name, keys)
         if self._tenants is not None:
-            self._tenants.prepare(schema, (entry.tenant for entry in entries))
-        return self._sender.submit(schema, entries)
+            self._tenants.prepare(schema, _tenants_of(objects))
+        return self._sender.submit(schema, objects)
 
     def _outputs(self, outcomes: Iterable[Outcome]) -> Iterator[Union[WindowedValue, TaggedOutput]]:
         """The outputs for outcomes; the owner of an entry is the element it came from, with its window."""
@@ -99,13 +104,17 @@ class _Sending(_Worker):
         done = self._settings.done
         for schema, entries, failure in outcomes:
             if failure is not None:
-                for entry in entries:
+                for entry in entries:  # never a block
                     yield TaggedOutput(FAILED, _with_value(entry.owner, self._dead(schema, entry, failure)))
                 continue
             written += len(entries)
             self._accounts.reached(schema.name)
-            for entry in entries:
-                yield _with_value(entry.owner, done(schema.name, entry))
+            if isinstance(entries, Block):
+                value = _with_value(entries.owner, None)
+                yield from map(value.with_value, self._settings.all_done(schema.name, entries))
+            else:
+                for entry in entries:
+                    yield _with_value(entry.owner, done(schema.name, entry))
         self._written(written)
         self._accounts.add(self._sender.tally)
 
@@ -127,13 +136,14 @@ class WriteInBundleFn(_Sending, _Translating):
     def process(
         self, element: Any, value: Any = beam.DoFn.WindowedValueParam, gate: Any = None
     ) -> Iterator[Any]:
-        for translated in self._translated(element):
+        for translated in self._translated(element, self._sender):
             if isinstance(translated, TaggedOutput):
                 yield translated
                 continue
-            schema, entry = translated
-            entry.owner = value
-            for batch in self._buffer.add(schema, entry):
+            schema, objects = translated
+            objects.owner = value
+            batches = (translated,) if isinstance(objects, Block) else self._buffer.add(schema, objects)
+            for batch in batches:
                 yield from self._outputs(self._submit(*batch))
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -154,7 +164,7 @@ class DryRunFn(_Translating):
                 yield translated
                 continue
             schema, entry = translated
-            self._accounts.seen(schema.name, (entry,))
+            self._accounts.seen(schema.name, (entry.key,))
             self._written(1)
             yield self._settings.done(schema.name, entry)
 
@@ -241,3 +251,9 @@ def _with_value(origin: WindowedValue, value: Any) -> WindowedValue:
     made = origin.with_value(value)
     made.windows = _Windows(origin.windows)
     return made
+
+
+def _tenants_of(objects: Union[Block, list[Entry]]) -> Iterable[Optional[str]]:
+    if isinstance(objects, Block):
+        return set(objects.tenants or (None,))
+    return (entry.tenant for entry in objects)

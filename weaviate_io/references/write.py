@@ -223,8 +223,10 @@ class ReferenceTranslator:
         self._takes_any = settings.skip_existing or settings.allow_duplicates
         self._encoders = Encoders(Catalog(opened, None, CreateDisposition.CREATE_NEVER), ReferenceEncoder)
 
-    def translate(self, element: Any) -> Iterator[Union[Translated, FailedReference]]:
-        """The references of an element, as many as there are. Failures take their place."""
+    def translate(
+        self, element: Any, sender: Optional[Sender] = None
+    ) -> Iterator[Union[Translated, FailedReference]]:
+        """The references of an element, as many as there are, one by one. Failures take their place."""
         for source, number in sources(element, FailedReference):
             yield from self._translate(source, number)
 

@@ -1,0 +1,344 @@
+"""Columns against rows: whatever a table holds, both ways make the same bytes, or leave a row to the way of rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weaviate_io import arrow
+from weaviate_io.columns import Rows, TableEncoder
+from weaviate_io.encoding import ObjectEncoder, join_request
+from weaviate_io.errors import RowError
+from weaviate_io.mapping import Mapper
+from weaviate_io.request import Block
+from weaviate_io.schema import CollectionSchema
+from weaviate_io.tenants import AllowedTenants
+
+TYPES = ["text", "int", "number", "boolean", "date", "uuid", "blob", "text[]", "int[]", "number[]", "boolean[]"]
+PROPERTIES = [{"name": kind.replace("[]", "s"), "dataType": [kind]} for kind in TYPES]
+NESTED = {
+    "name": "object",
+    "dataType": ["object"],
+    "nestedProperties": [{"name": "a", "dataType": ["int"]}, {"name": "b", "dataType": ["text"]}],
+}
+DESCRIPTION: dict[str, Any] = {"class": "Article", "vectorizer": "none", "properties": [*PROPERTIES, NESTED]}
+NAMED = {
+    "title": {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw"},
+    "body": {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw"},
+    "tokens": {
+        "vectorizer": {"none": {}},
+        "vectorIndexType": "hnsw",
+        "vectorIndexConfig": {"multivector": {"enabled": True}},
+    },
+}
+LIMITS = (1000, 4_000_000)
+
+
+def schema_of(**more: Any) -> CollectionSchema:
+    return CollectionSchema.from_rest({**DESCRIPTION, **more})
+
+
+def by_rows(table: Any, mapper: Mapper, schema: CollectionSchema, **options: Any) -> list[bytes | str]:
+    """The bytes of each row by the way of rows; the reason of one that is refused."""
+    encoder = ObjectEncoder(schema, **options)
+    found: list[bytes | str] = []
+    for row in arrow.rows(table):
+        try:
+            found.append(encoder.encode(mapper.map(row, schema)).payload)
+        except RowError as error:
+            found.append(error.reason)
+    return found
+
+
+def by_columns(
+    table: Any, mapper: Mapper, schema: CollectionSchema, limits: tuple[int, int] = LIMITS, **options: Any
+) -> list[bytes | None]:
+    """The bytes of each row by the way of columns; None where it is left to the way of rows."""
+    found: list[bytes | None] = []
+    for part in TableEncoder(mapper, ObjectEncoder(schema, **options), schema).encode(table, lambda: limits):
+        if isinstance(part, Rows):
+            assert part.start == len(found)
+            found += [None] * (part.stop - part.start)
+        else:
+            assert len(part) <= limits[0] and len(part.payload) <= limits[1]
+            entries = part.opened()
+            assert [entry.row for entry in entries] == list(range(len(found), len(found) + len(entries)))
+            assert join_request(entries) == part.payload
+            assert list(part.keys) == [entry.key for entry in entries]
+            found += [entry.payload for entry in entries]
+    return found
+
+
+def check(
+    table: Any, mapper: Mapper, schema: CollectionSchema, left: int | None = None, **options: Any
+) -> list[bytes | None]:
+    """Compare the two ways; ``left`` rows are left to the way of rows, and all that are refused."""
+    expected, found = by_rows(table, mapper, schema, **options), by_columns(table, mapper, schema, **options)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one is None or one == other
+    if left is not None:
+        assert found.count(None) == left
+    return found
+
+
+def ids(count: int) -> list[str]:
+    return [str(uuid.UUID(int=n + 1)) for n in range(count)]
+
+
+BY_ID = Mapper("Article", id_field="id")
+WITH_VECTOR = Mapper("Article", id_field="id", vector_field="vector")
+
+COLUMNS = {
+    "text": [
+        pa.array(["Dune", "", None, "é" * 200]),
+        pa.array(["Dune", "a", None, "b"], pa.large_string()),
+        pa.array(["Dune", "a", None, "b"], pa.string_view()),
+        pa.array(["Dune", "a", None, "a"]).dictionary_encode(),
+        pa.array(["x" * 5_000, "y" * 20_000, None, "z"]),
+        pa.array([None, None, None, None], pa.string()),
+    ],
+    "int": [
+        pa.array([1, -(2**53), None, 2**53]),
+        pa.array([1, 2, None, 255], pa.uint8()),
+        pa.array([1.0, 2.0, None, 4.0]),
+        pa.array([Decimal(1), None, Decimal(3), Decimal(4)], pa.decimal128(5)),
+    ],
+    "number": [
+        pa.array([1.5, -0.0, None, 1e300]),
+        pa.array([1.5, 0.1, None, 3.0], pa.float32()),
+        pa.array(np.array([1.5, 0.1, 2.0, 3.0], np.float16)),
+        pa.array([1, 2, None, 4], pa.int16()),
+    ],
+    "boolean": [pa.array([True, False, None, True])],
+    "date": [
+        pa.array([0, 1, None, 10**15], pa.timestamp("us", "UTC")),
+        pa.array(["2024-05-01T12:00:00Z", None, "2024-05-01T12:00:00+02:00", None]),
+    ],
+    "uuid": [pa.array([*ids(3), None])],
+    "blob": [pa.array([b"abc", None, b"\x00", b"d"])],
+    "texts": [pa.array([["a", "b"], [], None, ["é"]])],
+    "ints": [pa.array([[1, 2], [], None, [3]])],
+    "numbers": [pa.array([[1.5], [], None, [2.5, 3.0]])],
+    "booleans": [pa.array([[True], [], None, [False]])],
+    "object": [pa.array([{"a": 1, "b": "x"}, None, {"a": 2, "b": None}, {"a": None, "b": "y"}])],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        pytest.param(name, one, id=f"{name} from {one.type}")
+        for name, columns in COLUMNS.items()
+        for one in columns
+    ],
+)
+@pytest.mark.parametrize("part", [slice(0, 4), slice(1, 4), slice(2, 3)], ids=str)
+def test_a_column_of_every_type_with_nulls_and_of_slices(name: str, column: Any, part: slice) -> None:
+    table = pa.table({"id": ids(len(column)), name: column})
+    check(table.slice(part.start, part.stop - part.start), BY_ID, schema_of(), left=0)
+
+
+VECTORS = {
+    "fixed": pa.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], pa.list_(pa.float32(), 2)),
+    "fixed with nulls": pa.array([[1.0, 2.0], None, [5.0, 6.0]], pa.list_(pa.float32(), 2)),
+    "list": pa.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], pa.list_(pa.float32())),
+    "list with nulls": pa.array([[1.0, 2.0], None, [5.0, 6.0]], pa.list_(pa.float32())),
+    "large list of float64": pa.array([[1.0, 2.0], [0.1, 4.0], [5.0, 6.0]], pa.large_list(pa.float64())),
+    "float16": pa.array([[1.0, 2.0], [0.5, 4.0], [5.0, 6.0]], pa.list_(pa.float16(), 2)),
+    "integers": pa.array([[1, 2], [3, 4], [5, 6]], pa.list_(pa.int32())),
+    "bytes": pa.array([np.array([1, 2], "<f4").tobytes()] * 3),
+    "nothing": pa.nulls(3),
+}
+
+
+@pytest.mark.parametrize("kind", VECTORS)
+@pytest.mark.parametrize("start", [0, 1])
+def test_vectors_of_every_form(kind: str, start: int) -> None:
+    table = pa.table({"id": ids(3), "text": ["a", "b", "c"], "vector": VECTORS[kind]})
+    check(table.slice(start), WITH_VECTOR, schema_of(), left=0)
+    check(table.slice(start), WITH_VECTOR, schema_of(), left=0, dimensions={"": 2})
+
+
+def test_named_vectors_and_multi_vectors_in_the_order_of_rows() -> None:
+    description = {key: value for key, value in DESCRIPTION.items() if key != "vectorizer"}
+    schema = CollectionSchema.from_rest({**description, "vectorConfig": NAMED})
+    table = pa.table(
+        {
+            "id": ids(3),
+            "t": VECTORS["fixed with nulls"],
+            "b": VECTORS["list"],
+            "m": pa.array([[[1.0, 2.0]], None, [[3.0, 4.0], [5.0, 6.0]]], pa.list_(pa.list_(pa.float32()))),
+        }
+    )
+    mapper = Mapper("Article", id_field="id", vector_field={"title": "t", "body": "b", "tokens": "m"})
+    (first, _, _) = check(table, mapper, schema, left=0)
+    assert first is not None and first.index(b"body") < first.index(b"title") < first.index(b"tokens")
+
+
+@pytest.mark.parametrize("column", [pa.array(["a", None, "b"]), pa.array(["a", "a", "b"]).dictionary_encode()])
+def test_tenants_by_column_with_one_for_those_that_name_none(column: Any) -> None:
+    schema = schema_of(multiTenancyConfig={"enabled": True})
+    mapper = Mapper("Article", id_field="id", tenant_field="tenant", tenant="other")
+    check(pa.table({"id": ids(3), "tenant": column}), mapper, schema, left=0)
+    check(pa.table({"id": ids(2)}), Mapper("Article", id_field="id", tenant="all"), schema, left=0)
+
+
+def test_names_that_are_no_tenants_or_not_allowed_are_left_to_the_way_of_rows() -> None:
+    schema = schema_of(multiTenancyConfig={"enabled": True})
+    mapper = Mapper("Article", id_field="id", tenant_field="tenant")
+    table = pa.table({"id": ids(4), "tenant": ["a", "not a tenant", None, "b"]})
+    assert [one is None for one in check(table, mapper, schema)] == [False, True, True, False]
+    encoder = TableEncoder(mapper, ObjectEncoder(schema), schema, AllowedTenants.of(["a"]))
+    parts = list(encoder.encode(table.slice(0, 4), lambda: LIMITS))
+    assert [type(part) for part in parts] == [Block, Rows, Rows, Rows]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["KEY", "6CB8E707-0FC5-5F55-88D4-D4FED43E64A8", ids(1)[0]]),
+        pa.array(["é", "b", "c"], pa.large_string()),
+        pa.array([1, 2, 3]),
+        pa.array([uuid.UUID(int=n).bytes for n in range(3)], pa.uuid())
+        if hasattr(pa, "uuid")
+        else pa.array([7]),
+    ],
+    ids=["text", "large text", "integers", "uuids"],
+)
+def test_keys_become_the_same_ids(column: Any) -> None:
+    check(pa.table({"id": column, "text": ["a"] * len(column)}), BY_ID, schema_of(), left=0)
+
+
+def test_the_column_of_ids_is_a_property_where_the_schema_has_it() -> None:
+    check(pa.table({"uuid": ids(2)}), Mapper("Article", id_field="uuid"), schema_of(), left=0)
+
+
+@pytest.mark.parametrize("properties", [["text"], {"text": "other"}, ["text", "missing"]], ids=str)
+def test_chosen_properties(properties: Any) -> None:
+    table = pa.table({"id": ids(2), "text": ["a", "b"], "other": ["c", "d"], "more": [1, 2]})
+    check(table, Mapper("Article", id_field="id", properties=properties), schema_of(), left=0)
+
+
+BAD = {
+    "a NaN in a vector": {
+        "vector": pa.array([[1.0, 2.0], [np.nan, 1.0], [1.0, 1.0]], pa.list_(pa.float32(), 2))
+    },
+    "an overflow": {"vector": pa.array([[1.0, 2.0], [1e39, 1.0], [1.0, 1.0]], pa.list_(pa.float64()))},
+    "a length": {"vector": pa.array([[1.0, 2.0], [1.0], [1.0, 1.0]], pa.list_(pa.float32()))},
+    "a null in a vector": {"vector": pa.array([[1.0, 2.0], [1.0, None], [1.0, 1.0]], pa.list_(pa.float32()))},
+    "an integer": {"int": pa.array([1, 2**53 + 1, 3])},
+    "an unsigned integer": {"int": pa.array([1, 2**64 - 1, 3], pa.uint64())},
+    "a fraction": {"int": pa.array([1.0, 1.5, 2.0])},
+    "a number": {"number": pa.array([1.0, np.inf, 2.0])},
+    "an integer as a number": {"number": pa.array([1, -(2**53) - 1, 2])},
+    "a date": {"date": pa.array(["2024-05-01T12:00:00Z", "tomorrow", None])},
+    "an item": {"ints": pa.array([[1], [1, None], [2]])},
+    "no id": {"id": pa.array([ids(1)[0], None, ids(2)[1]])},
+    "no key": {"id": pa.array(["a", "", "b"])},
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_one_bad_row_is_left_alone_to_the_way_of_rows(kind: str) -> None:
+    table = pa.table({"id": ids(3), "text": ["a", "b", "c"], **BAD[kind]})
+    mapper = WITH_VECTOR if "vector" in table.column_names else BY_ID
+    found = check(table, mapper, schema_of(), dimensions={"": 2})
+    assert [one is None for one in found] == [False, True, False]
+    assert isinstance(by_rows(table, mapper, schema_of(), dimensions={"": 2})[1], str)
+
+
+NO_TEXT = pa.StringArray.from_buffers(2, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"\xffa"))
+UNUSUAL = {
+    "an unknown property": (pa.table({"id": ids(2), "unknown": [1, 2]}), BY_ID),
+    "text that is none": (pa.table({"id": ids(2), "text": NO_TEXT}), BY_ID),
+    "two columns of a name": (
+        pa.Table.from_arrays([pa.array(ids(2)), pa.array(["a", "b"])] * 2, ["id", "text", "id", "text"]),
+        BY_ID,
+    ),
+    "two columns of one property": (pa.table({"id": ids(2), "text": ["a", "b"], "Text": ["a", "b"]}), BY_ID),
+    "no column of ids": (pa.table({"text": ["a", "b"]}), BY_ID),
+    "no column of vectors": (pa.table({"id": ids(2)}), WITH_VECTOR),
+    "ids of content": (pa.table({"text": ["a", "b"]}), Mapper("Article")),
+    "a function": (pa.table({"id": ids(2)}), Mapper("Article", id_field=lambda row: row["id"])),
+    "none of the properties": (pa.table({"id": ids(2)}), Mapper("Article", id_field="id", properties=["text"])),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_what_is_unusual_goes_by_rows_altogether(kind: str) -> None:
+    table, mapper = UNUSUAL[kind]
+    assert by_columns(table, mapper, schema_of()) == [None, None]
+
+
+def test_unknown_properties_are_dropped_or_guessed_as_in_rows() -> None:
+    table = pa.table({"id": ids(2), "unknown": [1, None], "text": ["a", "b"]})
+    check(table, BY_ID, schema_of(), left=0, unknown_properties="drop")
+    check(table, BY_ID, CollectionSchema.unknown("Article"), left=0)
+
+
+def test_blocks_keep_to_their_limits_and_a_row_that_is_larger_is_left_alone() -> None:
+    texts = ["x" * 100] * 5 + ["y" * 5_000] + ["z" * 100] * 5
+    table = pa.table({"id": ids(11), "text": texts})
+    assert [one is None for one in by_columns(table, BY_ID, schema_of(), (3, 1000))] == [
+        n == 5 for n in range(11)
+    ]
+    parts = TableEncoder(BY_ID, ObjectEncoder(schema_of()), schema_of()).encode(table, lambda: (3, 1000))
+    assert [len(part) for part in parts if isinstance(part, Block)] == [3, 2, 3, 2]
+
+
+def test_a_table_of_several_chunks_and_of_more_rows_than_are_encoded_at_once() -> None:
+    chunk = pa.table({"id": ids(1700), "text": [f"text {n}" for n in range(1700)]})
+    check(pa.concat_tables([chunk, chunk.slice(5, 3)]), BY_ID, schema_of(), left=0)
+    check(chunk.slice(0, 0), BY_ID, schema_of(), left=0)
+
+
+_scalars: dict[str, tuple[pa.DataType, Any]] = {
+    "text": (pa.string(), st.text(max_size=200)),
+    "int": (pa.int64(), st.integers(-(2**60), 2**60) | st.integers(-5, 5)),
+    "number": (pa.float64(), st.floats()),
+    "boolean": (pa.bool_(), st.booleans()),
+    "date": (
+        pa.timestamp("us", "UTC"),
+        st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30), timezones=st.just(dt.timezone.utc)),
+    ),
+    "texts": (pa.list_(pa.string()), st.lists(st.text(max_size=5) | st.none(), max_size=3)),
+    "vector": (
+        pa.list_(pa.float32()),
+        st.lists(st.floats(width=32), min_size=2, max_size=2) | st.lists(st.floats(width=32), max_size=3),
+    ),
+    "id": (pa.string(), st.uuids().map(str) | st.text(max_size=3)),
+}
+
+
+@st.composite
+def tables(draw: Any) -> pa.Table:
+    rows = draw(st.integers(0, 12))
+    names = draw(st.sets(st.sampled_from(sorted(set(_scalars) - {"id", "vector"}))))
+    columns = {}
+    for name in sorted({"id", "vector", *names}):
+        kind, values = _scalars[name]
+        nullable = values | st.none() if draw(st.booleans()) else values
+        columns[name] = pa.array(draw(st.lists(nullable, min_size=rows, max_size=rows)), kind)
+    table = pa.table(columns)
+    return table.slice(draw(st.integers(0, rows)))
+
+
+@given(tables(), st.sampled_from([None, 2]), st.sampled_from([(1000, 4_000_000), (3, 500)]))
+@settings(max_examples=300, deadline=None)
+def test_columns_make_what_rows_make(table: pa.Table, dimensions: int | None, limits: tuple[int, int]) -> None:
+    options = {} if dimensions is None else {"dimensions": {"": dimensions}}
+    schema = schema_of()
+    expected = by_rows(table, WITH_VECTOR, schema, **options)
+    found = by_columns(table, WITH_VECTOR, schema, limits, **options)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one is None or one == other

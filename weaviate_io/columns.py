@@ -1,0 +1,467 @@
+"""Arrow tables to the bytes of a request, column by column: the fast path, for what columns can tell at once.
+
+Arrow's kernels join the pieces of all rows, so that no Python object is made for a row. What a column cannot tell at
+once (a key that an id is made of, a date, a nested object) is encoded value by value, as a row is.
+Rows with anything wrong, or unusual, are left to the way of rows (:mod:`weaviate_io.encoding`), which says what.
+
+The bytes are the same as those of the way of rows; property tests hold the two against each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, Optional, Union
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+from weaviate_io import arrow
+from weaviate_io.encoding import ObjectEncoder, check_tenant, vector_head
+from weaviate_io.errors import RowError
+from weaviate_io.framing import FALSE, TRUE, delimited, number_value, struct_entry, varint
+from weaviate_io.mapping import Mapper, id_of
+from weaviate_io.request import Block
+from weaviate_io.schema import CollectionSchema
+from weaviate_io.tenants import AllowedTenants
+
+_ROWS = 1_000
+"""Rows that are encoded at once: as many as a request has at most."""
+
+_MAX_EXACT_INT = 2**53
+_UUID_DASHES = [8, 13, 18, 23]
+
+Piece = Union[bytes, pa.Array]
+"""Bytes that are the same in every row, or a binary array of those of each; a null stands for none."""
+
+
+class Rows(NamedTuple):
+    """Rows of a table that go the other way, one by one: from ``start`` up to ``stop``."""
+
+    start: int
+    stop: int
+
+
+class _Unusual(Exception):
+    """All rows of the table go the other way."""
+
+
+class _Encoded(NamedTuple):
+    """Rows as pieces in the order of the wire, and what their outcomes are reported by."""
+
+    pieces: list[Piece]
+    sizes: np.ndarray
+    uuids: list[str]
+    tenants: Optional[list[Optional[str]]]
+    has_vectors: np.ndarray
+
+
+class TableEncoder:
+    """Encodes the rows of tables for one collection.
+
+    Args:
+      mapper: which columns are what.
+      encoder: encodes single rows of the collection.
+      schema: what the collection expects.
+      allowed_tenants: those that may be written, None for all.
+    """
+
+    def __init__(
+        self,
+        mapper: Mapper,
+        encoder: ObjectEncoder,
+        schema: CollectionSchema,
+        allowed_tenants: Optional[AllowedTenants] = None,
+    ) -> None:
+        self._mapper = mapper
+        self.encoder = encoder
+        self._schema = schema
+        self._allowed = allowed_tenants
+
+    def encode(
+        self, table: Union[pa.Table, pa.RecordBatch], limits: Callable[[], tuple[int, int]]
+    ) -> Iterator[Union[Block, Rows]]:
+        """The rows of a table in order, in blocks that are a request each; what is unusual as places of rows.
+
+        Args:
+          table: the table or record batch.
+          limits: gives the most objects and the most bytes that a block should have now.
+        """
+        start = 0
+        for batch in [table] if isinstance(table, pa.RecordBatch) else table.to_batches():
+            for offset in range(0, batch.num_rows, _ROWS):
+                part = batch.slice(offset, _ROWS)
+                yield from self._part(part, start, *limits())
+                start += part.num_rows
+
+    def _part(
+        self, batch: pa.RecordBatch, start: int, most_objects: int, most_bytes: int
+    ) -> Iterator[Union[Block, Rows]]:
+        try:
+            encoded, bad = self._encoded(batch)
+        except (_Unusual, RowError, pa.ArrowException):
+            yield Rows(start, start + batch.num_rows)
+            return
+        bad |= encoded.sizes > most_bytes
+        first = 0
+        for place in [*np.flatnonzero(bad).tolist(), batch.num_rows]:
+            yield from _blocks(encoded, first, place, start, most_objects, most_bytes)
+            if place < batch.num_rows:
+                yield Rows(start + place, start + place + 1)
+            first = place + 1
+
+    def _encoded(self, batch: pa.RecordBatch) -> tuple[_Encoded, np.ndarray]:
+        bad = np.zeros(batch.num_rows, bool)
+        mapper, schema = self._mapper, self._schema
+        if not mapper.is_by_columns or len(set(batch.schema.names)) < batch.num_columns:
+            raise _Unusual
+        properties: list[Piece] = []
+        keys: set[bytes] = set()
+        for name, field in self._properties(batch.schema.names).items():
+            key, piece = self._property(name, batch.column(field), bad)
+            if key in keys:
+                raise _Unusual
+            if piece is not None:
+                keys.add(key)
+                properties.append(piece)
+        entries = _sum_of(properties, batch.num_rows)
+        uuids, id_piece = _ids(_column(batch, mapper.id_field), bad)
+        tenants, tenant_pieces = self._tenants(batch, bad)
+        vectors, has_vectors = self._vectors(batch, bad)
+        heads = _varints(entries)
+        inside = 1 + _lengths(heads) + entries
+        pieces: list[Piece] = [b"\x0a\x24", id_piece, b"\x1a", _varints(inside), b"\x0a", heads, *properties]
+        pieces += [delimited(b"\x22", schema.name.encode()), *tenant_pieces, *vectors]
+        lengths = _sum_of(pieces, batch.num_rows)
+        framing = _varints(lengths)
+        pieces = [b"\x0a", framing, *pieces]
+        sizes = 1 + _lengths(framing) + lengths
+        return _Encoded(pieces, sizes, uuids, tenants, has_vectors), bad
+
+    def _properties(self, columns: Sequence[str]) -> Mapping[str, str]:
+        """The properties, by the columns that give them."""
+        chosen: Any = self._mapper.properties
+        if chosen is None:
+            left_out = set(self._mapper.left_out(self._schema))
+            return {name: name for name in columns if name not in left_out}
+        wanted = chosen if isinstance(chosen, Mapping) else {name: name for name in chosen}
+        found = {name: field for name, field in wanted.items() if field in columns}
+        if wanted and not found:
+            raise _Unusual
+        return found
+
+    def _property(self, name: str, column: pa.Array, bad: np.ndarray) -> tuple[bytes, Optional[Piece]]:
+        key, encoder = self.encoder.column(name)
+        if encoder is None:
+            return key, None
+        known = self._schema.properties.get(name)
+        fast = _FAST.get(known.data_type) if known is not None else None
+        piece = fast(key, column, bad) if fast is not None else None
+        if piece is not None:
+            return key, piece
+        entries: list[Optional[bytes]] = []
+        for place, value in enumerate(arrow.values(column)):
+            try:
+                encoded = encoder(value)
+            except Exception:  # whatever it is, the way of rows says it
+                bad[place] = True
+                encoded = None
+            entries.append(None if encoded is None else struct_entry(key, encoded))
+        return key, pa.array(entries, pa.binary())
+
+    def _tenants(
+        self, batch: pa.RecordBatch, bad: np.ndarray
+    ) -> tuple[Optional[list[Optional[str]]], list[Piece]]:
+        mapper = self._mapper
+        if mapper.tenant_field is None:
+            names: list[Any] = [mapper.tenant]
+            indices = None
+        else:
+            coded = pc.dictionary_encode(_column(batch, mapper.tenant_field))
+            names = [mapper.tenant if name is None else name for name in [None, *coded.dictionary.to_pylist()]]
+            indices = pc.add(pc.fill_null(coded.indices, -1), 1).to_numpy(zero_copy_only=False)
+        checked: list[Optional[str]] = []
+        for number, name in enumerate(names):
+            try:
+                tenant = check_tenant(self._schema, name)
+                if self._allowed is not None:
+                    self._allowed.check(tenant, self._schema.name)
+                checked.append(tenant)
+            except RowError:
+                checked.append(None)
+                bad |= True if indices is None else indices == number
+        fields = [delimited(b"\x2a", name.encode()) if name else b"" for name in checked]
+        if indices is None:
+            return ([checked[0]] * batch.num_rows if checked[0] else None), [fields[0]]
+        return [checked[index] for index in indices], [pa.array(fields, pa.binary()).take(pa.array(indices))]
+
+    def _vectors(self, batch: pa.RecordBatch, bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
+        wanted: Any = self._mapper.vector_field
+        present = np.zeros(batch.num_rows, bool)
+        if wanted is None:
+            return [], present
+        if not isinstance(wanted, Mapping):
+            wanted = {self.encoder.only_vector(): wanted}
+        elif len(wanted) > 1 and "" in self._schema.vectors:
+            raise _Unusual
+        pieces: list[Piece] = []
+        for name, field in sorted(wanted.items()):
+            if field not in batch.schema.names:
+                raise _Unusual
+            column = batch.column(field)
+            present |= column.is_valid().to_numpy(zero_copy_only=False)
+            pieces += self._vector(name, column, bad)
+        return pieces, present
+
+    def _vector(self, name: str, column: pa.Array, bad: np.ndarray) -> list[Piece]:
+        numbers = _float_lists(column)
+        name, index, expected = self.encoder.vector(name)
+        if numbers is None or index.multi:
+            return [self._vector_by_value(name, column, bad)]
+        flat, length, empty = numbers
+        if length is None or (expected is not None and length != expected) or not 0 < length < 2**16:
+            return [self._vector_by_value(name, column, bad)]
+        with np.errstate(over="ignore"):
+            data = np.ascontiguousarray(flat, "<f4")
+        if not np.isfinite(data).all():
+            bad |= ~np.isfinite(data.reshape(-1, length)).all(axis=1) & ~empty
+        head, tail = vector_head(name, 4 * length)
+        values = _fixed_binary(data.view(np.uint8).reshape(-1, 4 * length), empty)
+        if not empty.any():
+            return [head, values, tail] if tail else [head, values]
+        present = pa.array(~empty)
+        fields: list[Piece] = [_where(present, head), values]
+        return [*fields, _where(present, tail)] if tail else fields
+
+    def _vector_by_value(self, name: str, column: pa.Array, bad: np.ndarray) -> Piece:
+        fields: list[Optional[bytes]] = []
+        for place, value in enumerate(arrow.values(column)):
+            field = None
+            if value is not None:
+                try:
+                    field = b"".join(self.encoder.vector_field(name, value))
+                except Exception:  # whatever it is, the way of rows says it
+                    bad[place] = True
+            fields.append(field)
+        return pa.array(fields, pa.binary())
+
+
+def _where(present: pa.BooleanArray, field: bytes) -> pa.Array:
+    return pc.if_else(present, pa.scalar(field, pa.binary()), pa.scalar(None, pa.binary()))
+
+
+def _column(batch: pa.RecordBatch, field: Any) -> pa.Array:
+    if not isinstance(field, str) or field not in batch.schema.names:
+        raise _Unusual
+    return batch.column(field)
+
+
+def _blocks(
+    encoded: _Encoded, first: int, stop: int, start: int, most_objects: int, most_bytes: int
+) -> Iterator[Block]:
+    """The rows from ``first`` to ``stop``, as many in a block as may be."""
+    ends = np.cumsum(encoded.sizes)
+    while first < stop:
+        before = int(ends[first - 1]) if first else 0
+        end = min(first + most_objects, stop, int(np.searchsorted(ends, before + most_bytes, "right")))
+        pieces = [one if isinstance(one, bytes) else one.slice(first, end - first) for one in encoded.pieces]
+        yield Block(
+            _joined(pieces),
+            encoded.sizes[first:end],
+            encoded.uuids[first:end],
+            encoded.tenants[first:end] if encoded.tenants else None,
+            encoded.has_vectors[first:end],
+            start + first,
+        )
+        first = end
+
+
+def _joined(pieces: Sequence[Piece]) -> bytes:
+    """All rows one after the other: what the kernel makes of them is an array whose values lie like that."""
+    scalars = [pa.scalar(one, pa.binary()) if isinstance(one, bytes) else one for one in pieces]
+    rows = pc.binary_join_element_wise(
+        *scalars, pa.scalar(b"", pa.binary()), null_handling="replace", null_replacement=b""
+    )
+    first, last = _bounds(rows)
+    return rows.buffers()[2].slice(first, last - first).to_pybytes()
+
+
+def _bounds(array: pa.Array) -> tuple[int, int]:
+    offsets = np.frombuffer(array.buffers()[1], np.int32)
+    return int(offsets[array.offset]), int(offsets[array.offset + len(array)])
+
+
+def _lengths(piece: Piece) -> Any:
+    if isinstance(piece, bytes):
+        return len(piece)
+    return pc.fill_null(pc.binary_length(piece), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _sum_of(pieces: Sequence[Piece], rows: int) -> np.ndarray:
+    total = np.zeros(rows, np.int64)
+    for piece in pieces:
+        total += _lengths(piece)
+    return total
+
+
+def _varints(numbers: np.ndarray) -> Piece:
+    """The varints of numbers, bytes where they are all the same."""
+    largest = int(numbers.max()) if len(numbers) else 0
+    if largest == (int(numbers.min()) if len(numbers) else 0):
+        return varint(largest)
+    if largest < _TABLE:
+        return _varint_table().take(pa.array(numbers))
+    return pa.array([varint(number) for number in numbers.tolist()], pa.binary())
+
+
+_TABLE = 1 << 14
+
+
+@cache
+def _varint_table() -> pa.Array:
+    return pa.array([varint(number) for number in range(_TABLE)], pa.binary())
+
+
+def _ids(column: pa.Array, bad: np.ndarray) -> tuple[list[str], pa.Array]:
+    given = arrow.values(column)
+    if pt.is_string(column.type) and not column.null_count and _are_canonical(column):
+        return given, column.cast(pa.binary())
+    ids = [id_of(key) for key in given]
+    bad |= np.array([one is None for one in ids])
+    return [one or "" for one in ids], pa.array(ids, pa.binary())
+
+
+def _are_canonical(texts: pa.StringArray) -> bool:
+    """Whether all are UUIDs in the form that the server gives them."""
+    first, last = _bounds(texts)
+    lengths = pc.binary_length(texts)
+    if last - first != 36 * len(texts) or pc.min_max(lengths) != pc.min_max(pa.array([36], lengths.type)):
+        return False
+    characters = np.frombuffer(texts.buffers()[2], np.uint8)[first:last].reshape(-1, 36)
+    kinds = _UUID_CHARACTERS[characters]
+    return bool((kinds == _UUID_FORM).all())
+
+
+_UUID_CHARACTERS = np.zeros(256, np.uint8)
+_UUID_CHARACTERS[list(b"0123456789abcdef")] = 1
+_UUID_CHARACTERS[ord("-")] = 2
+_UUID_FORM = np.ones(36, np.uint8)
+_UUID_FORM[_UUID_DASHES] = 2
+
+
+def _text(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
+    if pt.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if not (pt.is_string(column.type) or pt.is_large_string(column.type) or pt.is_string_view(column.type)):
+        return None
+    texts = column.cast(pa.string())
+    texts.validate(full=True)  # Arrow checks no text by itself, and the server refuses the whole request
+    lengths = pc.binary_length(texts)
+    longest = pc.max(lengths).as_py() or 0
+    if longest >= _LONGEST_TEXT:
+        return None
+    heads = _text_heads(key, 1 << longest.bit_length())
+    return pc.binary_join_element_wise(
+        heads.take(lengths), texts.cast(pa.binary()), pa.scalar(b"", pa.binary())
+    )
+
+
+_LONGEST_TEXT = 1 << 13
+
+
+@lru_cache(256)
+def _text_heads(key: bytes, count: int) -> pa.Array:
+    """What stands before a text of so many bytes in its entry of the ``Struct``."""
+    heads = []
+    for size in range(count):
+        value = b"\x1a" + varint(size)
+        inner = key + varint(len(value) + size) + value
+        heads.append(b"\x0a" + varint(len(inner) + size) + inner)
+    return pa.array(heads, pa.binary())
+
+
+def _number(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
+    if pt.is_floating(column.type) and not pt.is_float16(column.type):
+        numbers, empty = _numbers(column, np.float64)
+        bad |= ~np.isfinite(numbers) & ~empty
+        return _number_entries(key, numbers, empty)
+    return _integer(key, column, bad)
+
+
+def _integer(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
+    if not pt.is_integer(column.type):
+        return None
+    integers, empty = _numbers(column, None)
+    bad |= ((integers > _MAX_EXACT_INT) | (integers < -_MAX_EXACT_INT)) & ~empty
+    return _number_entries(key, integers.astype(np.float64), empty)
+
+
+def _numbers(column: pa.Array, kind: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers, 0 for a null, and which are null."""
+    empty = column.is_null().to_numpy(zero_copy_only=False)
+    filled = pc.fill_null(column, 0) if column.null_count else column
+    numbers = filled.to_numpy(zero_copy_only=False)
+    return (numbers if kind is None else numbers.astype(kind)), empty
+
+
+def _number_entries(key: bytes, numbers: np.ndarray, empty: np.ndarray) -> Piece:
+    entry = struct_entry(key, number_value(0.0))
+    rows = np.empty((len(numbers), len(entry)), np.uint8)
+    rows[:] = np.frombuffer(entry, np.uint8)
+    rows[:, -8:] = np.ascontiguousarray(numbers, "<f8").view(np.uint8).reshape(-1, 8)
+    return _fixed_binary(rows, empty)
+
+
+def _boolean(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
+    if not pt.is_boolean(column.type):
+        return None
+    true, false = (pa.scalar(struct_entry(key, value), pa.binary()) for value in (TRUE, FALSE))
+    return pc.if_else(column, true, false)
+
+
+_FAST: dict[str, Any] = {
+    "text": _text,
+    "string": _text,
+    "int": _integer,
+    "number": _number,
+    "boolean": _boolean,
+}
+"""By data type: makes the entries of a column, None where the column is of a type that it does not know."""
+
+
+def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, Optional[int], np.ndarray]]:
+    """The numbers of lists of floats one after the other, the length of all lists, and which lists are null.
+
+    A null has as many numbers as the others, of any value. None where they are no lists of floats, or have nulls in
+    them; a length of None where it is not the same.
+    """
+    kind = column.type
+    if isinstance(column, pa.ExtensionArray):
+        return None
+    empty = column.is_null().to_numpy(zero_copy_only=False)
+    if pt.is_fixed_size_list(kind):
+        length = kind.list_size
+        values = column.values.slice(column.offset * length, len(column) * length)
+    elif (pt.is_list(kind) or pt.is_large_list(kind)) and len(column) and not empty.any():
+        offsets = column.offsets.to_numpy()
+        length = int(offsets[1] - offsets[0])
+        if (np.diff(offsets) != length).any():
+            return None
+        values = column.values.slice(int(offsets[0]), len(column) * length)
+    else:
+        return None
+    if not pt.is_floating(values.type) or pt.is_float16(values.type) or values.null_count:
+        return None
+    return values.to_numpy(), length, empty
+
+
+def _fixed_binary(rows: np.ndarray, empty: np.ndarray) -> pa.Array:
+    """Rows of as many bytes each as a binary array, without a copy."""
+    count, size = rows.shape
+    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(size)
+    mask = pa.array(~empty).buffers()[1] if empty.any() else None
+    return pa.Array.from_buffers(
+        pa.binary(), count, [mask, pa.py_buffer(offsets), pa.py_buffer(rows.reshape(-1))], -1 if mask else 0
+    )
