@@ -68,11 +68,11 @@ def by_columns(
             assert part.start == len(found)
             found += [None] * (part.stop - part.start)
         else:
-            assert len(part) <= limits[0] and len(part.payload) <= limits[1]
+            assert len(part) <= limits[0] and len(part.joined()) == part.size <= limits[1]
             entries = part.opened()
             assert [entry.row for entry in entries] == list(range(len(found), len(found) + len(entries)))
-            assert join_request(entries) == part.payload
-            assert list(part.keys) == [entry.key for entry in entries]
+            assert join_request(entries) == join_request(part)
+            assert part.keys == [entry.key for entry in entries]
             found += [entry.payload for entry in entries]
     return found
 

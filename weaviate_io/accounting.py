@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from itertools import repeat
 
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import Lineage
@@ -51,20 +50,21 @@ class Accounts:
         self._throttled_rest = 0.0
         self._batch_size = Metrics.distribution(NAMESPACE, "batch_size")
         self._latency = Metrics.distribution(NAMESPACE, "latency_ms")
-        self._ids: set[int] = set()
+        self._keys: dict[str, set[int]] = {}
 
     def start_bundle(self) -> None:
-        self._ids.clear()
+        self._keys.clear()
         self._reached.clear()
 
     def seen(self, collection: str, keys: Sequence[Hashable]) -> None:
         """Count objects whose key came before. Of a bundle's first 250,000 none is missed."""
-        hashes = set(map(hash, zip(repeat(collection, len(keys)), keys, strict=True)))
-        duplicates = len(keys) - len(hashes - self._ids)
+        known = self._keys.setdefault(collection, set())
+        hashes = set(map(hash, keys))
+        duplicates = len(keys) - len(hashes - known)
         if duplicates:
             self._counters["duplicates"].inc(duplicates)
-        if len(self._ids) < _REMEMBERED_IDS:
-            self._ids |= hashes
+        if sum(map(len, self._keys.values())) < _REMEMBERED_IDS:
+            known |= hashes
 
     def written(self, count: int) -> None:
         if count:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Optional
 
 import apache_beam as beam
@@ -47,15 +47,16 @@ Batched = tuple[bytes, int, Optional[str]]
 
 _PROCESS = uuid.uuid4().bytes
 
-_Batch = tuple[CollectionSchema, list[Entry]]
+_Batch = tuple[CollectionSchema, Any]
 
 
 class _Open:
     """Objects of one collection that wait for company, and how many there should be."""
 
-    def __init__(self, schema: CollectionSchema, sender: Sender) -> None:
+    def __init__(self, schema: CollectionSchema, sender: Sender, objects: Any) -> None:
         self.schema = schema
-        self.entries: list[Entry] = []
+        self.objects = objects
+        self.count = 0
         self.bytes = 0
         self.most_objects = sender.request_size(schema)
         self.most_bytes = sender.max_bytes
@@ -66,11 +67,15 @@ class BundleBuffer:
 
     Args:
       sender: tells how large a request should be now.
+      new_batch: makes what gathers entries, by ``append``.
       limit: most bytes to hold; above it the largest batch goes out as it is.
     """
 
-    def __init__(self, sender: Sender, limit: int = BUFFERED_BYTES) -> None:
+    def __init__(
+        self, sender: Sender, new_batch: Callable[[], Any] = list, limit: int = BUFFERED_BYTES
+    ) -> None:
         self._sender = sender
+        self._new_batch = new_batch
         self._limit = limit
         self._open: dict[str, _Open] = {}
         self._bytes = 0
@@ -84,11 +89,12 @@ class BundleBuffer:
             batches = (self._close(schema.name),)
             waiting = None
         if waiting is None:
-            waiting = self._open[schema.name] = _Open(schema, self._sender)
-        waiting.entries.append(entry)
+            waiting = self._open[schema.name] = _Open(schema, self._sender, self._new_batch())
+        waiting.objects.append(entry)
+        waiting.count += 1
         waiting.bytes += size
         self._bytes += size
-        if len(waiting.entries) >= waiting.most_objects:
+        if waiting.count >= waiting.most_objects:
             return (*batches, self._close(schema.name))
         if self._bytes > self._limit:
             return (*batches, self._close(max(self._open, key=lambda name: self._open[name].bytes)))
@@ -102,7 +108,7 @@ class BundleBuffer:
     def _close(self, name: str) -> _Batch:
         closed = self._open.pop(name)
         self._bytes -= closed.bytes
-        return closed.schema, closed.entries
+        return closed.schema, closed.objects
 
 
 class GroupBoundedIntoBatches(GroupIntoBatches.WithShardedKey):

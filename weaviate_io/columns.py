@@ -54,7 +54,7 @@ class _Encoded(NamedTuple):
     pieces: list[Piece]
     sizes: np.ndarray
     uuids: list[str]
-    tenants: Optional[list[Optional[str]]]
+    tenants: list[Optional[str]]
     has_vectors: np.ndarray
 
 
@@ -171,9 +171,7 @@ class TableEncoder:
             entries.append(None if encoded is None else struct_entry(key, encoded))
         return key, pa.array(entries, pa.binary())
 
-    def _tenants(
-        self, batch: pa.RecordBatch, bad: np.ndarray
-    ) -> tuple[Optional[list[Optional[str]]], list[Piece]]:
+    def _tenants(self, batch: pa.RecordBatch, bad: np.ndarray) -> tuple[list[Optional[str]], list[Piece]]:
         mapper = self._mapper
         if mapper.tenant_field is None:
             names: list[Any] = [mapper.tenant]
@@ -194,7 +192,7 @@ class TableEncoder:
                 bad |= True if indices is None else indices == number
         fields = [delimited(b"\x2a", name.encode()) if name else b"" for name in checked]
         if indices is None:
-            return ([checked[0]] * batch.num_rows if checked[0] else None), [fields[0]]
+            return checked * batch.num_rows, [fields[0]]
         return [checked[index] for index in indices], [pa.array(fields, pa.binary()).take(pa.array(indices))]
 
     def _vectors(self, batch: pa.RecordBatch, bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
@@ -267,12 +265,12 @@ def _blocks(
         before = int(ends[first - 1]) if first else 0
         end = min(first + most_objects, stop, int(np.searchsorted(ends, before + most_bytes, "right")))
         pieces = [one if isinstance(one, bytes) else one.slice(first, end - first) for one in encoded.pieces]
-        yield Block(
+        yield Block.of_table(
             _joined(pieces),
-            encoded.sizes[first:end],
+            encoded.sizes[first:end].tolist(),
             encoded.uuids[first:end],
-            encoded.tenants[first:end] if encoded.tenants else None,
-            encoded.has_vectors[first:end],
+            encoded.tenants[first:end],
+            encoded.has_vectors[first:end].tolist(),
             start + first,
         )
         first = end

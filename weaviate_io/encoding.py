@@ -298,20 +298,16 @@ def vector_head(name: str, size: int, multi: bool = False) -> tuple[bytes, bytes
 
 def join_request(objects: Union[Block, Iterable[Entry]], consistency_level: int | None = None) -> bytes:
     """The bytes of a ``BatchObjectsRequest``, spliced from encoded objects."""
-    if isinstance(objects, Block) and consistency_level is None:
-        return objects.payload
-    parts: list[bytes] = []
+    level = b"" if consistency_level is None else b"\x10" + bytes([consistency_level])
     if isinstance(objects, Block):
-        parts.append(objects.payload)
-        objects = ()
+        return objects.joined(level)
+    parts: list[bytes] = []
     for entry in objects:
         if entry.step is None:
             parts += (b"\x0a", varint(entry.length), *entry.parts)
         else:
             parts += (b"\x0a", varint(len(entry.step)), entry.step)
-    if consistency_level is not None:
-        parts.append(b"\x10" + bytes([consistency_level]))
-    return b"".join(parts)
+    return b"".join((*parts, level))
 
 
 def encoded_object(payload: bytes) -> Entry:

@@ -77,6 +77,10 @@ class Kind(ABC):
         """What makes the tenants of a batch ready for it."""
         return None
 
+    def new_batch(self) -> Any:
+        """What gathers entries to a request, by ``append``."""
+        return []
+
     @abstractmethod
     def encoded(self, payload: bytes) -> Entry:
         """What was encoded, from its bytes."""

@@ -199,8 +199,11 @@ class BatchObjects:
 def _any_stored(search: Search, request: Request) -> bool:
     """Whether the server has any of the objects of a block."""
     assert request.block is not None
+    tenants = set(request.block.tenants)
+    if len(tenants) == 1:
+        return bool(stored_ids(search, request.schema, tenants.pop(), request.block.uuids))
     ids: dict[Optional[str], list[str]] = {}
-    for tenant, uuid in request.block.keys:
+    for tenant, uuid in zip(request.block.tenants, request.block.uuids, strict=True):
         ids.setdefault(tenant, []).append(uuid)
     return any(stored_ids(search, request.schema, tenant, some) for tenant, some in ids.items())
 

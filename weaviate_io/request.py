@@ -8,11 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import repeat
 from typing import Any, Optional, Union
 
-import numpy as np
-
+from weaviate_io.framing import varint
 from weaviate_io.schema import CollectionSchema
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between tries
@@ -21,9 +19,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0  # seconds between tries
 class Entry:
     """One object on its way: its bytes, and what its outcome is reported by.
 
-    There are as many as objects wait for an answer, and each object with others inside costs the garbage collector
-    time, so one of them goes all the way from the encoder to the outcome. What most objects never need are
-    defaults of the class.
+    What most objects never need are defaults of the class.
 
     Args:
       parts: bytes of the wire, joined only in the request: to copy a vector takes longer than to encode a property.
@@ -32,8 +28,11 @@ class Entry:
       has_vectors: whether it brings vectors of its own; True where that is not known.
     """
 
-    owner: Any = None
-    """Whatever its owner wants back with the outcome."""
+    origin: Any = None
+    """Window and timestamp of the element that it came from, as a ``WindowedValue``; for its outcome."""
+
+    element: Any = None
+    """The element itself, for its dead letter; None where only the bytes are left."""
 
     row: Optional[int] = None
     """Number of its row, where its element was a table."""
@@ -95,62 +94,110 @@ class Entry:
 
 
 class Block:
-    """Objects on their way that were encoded together, and are a request as they are.
+    """Objects on their way to the same collection, gathered to a request, with a column for each thing to know of them.
 
-    As long as all goes well nobody asks for a single one of them; what does gets entries, made for the occasion.
-
-    Args:
-      payload: the objects one after the other, each with its tag and length.
-      sizes: bytes of each.
-      uuids: of each.
-      tenants: of each, None where there are none.
-      has_vectors: whether each brings vectors of its own.
-      first_row: number of the first one's row in its table; the others follow.
+    There are as many objects as wait for an answer, and whatever holds others costs the garbage collector time. So
+    there is no object for each of them, as long as all goes well and nobody asks for a single one.
     """
 
-    owner: Any = None
-    """Whatever its owner wants back with the outcome."""
+    def __init__(self) -> None:
+        self.uuids: list[str] = []
+        self.tenants: list[Optional[str]] = []
+        self.origins: list[Any] = []
+        self._elements: list[Any] = []
+        self._rows: list[Optional[int]] = []
+        self._positions: list[Optional[str]] = []
+        self._has_vectors: list[bool] = []
+        self._sizes: list[int] = []
+        self._parts: list[bytes] = []
 
-    def __init__(
-        self,
+    @classmethod
+    def of_table(
+        cls,
         payload: bytes,
-        sizes: np.ndarray,
+        sizes: list[int],
         uuids: list[str],
-        tenants: Optional[list[Optional[str]]],
-        has_vectors: np.ndarray,
+        tenants: list[Optional[str]],
+        has_vectors: list[bool],
         first_row: int,
-    ) -> None:
-        self.payload = payload
-        self.uuids = uuids
-        self.tenants = tenants
-        self._sizes = sizes
-        self._has_vectors = has_vectors
-        self._first_row = first_row
+    ) -> Block:
+        """Rows of a table that were encoded together.
+
+        Args:
+          payload: the objects one after the other, each with its tag and length.
+          sizes: bytes of each.
+          uuids: of each.
+          tenants: of each.
+          has_vectors: whether each brings vectors of its own.
+          first_row: number of the first one's row in its table; the others follow.
+        """
+        block = cls()
+        block.uuids, block.tenants = uuids, tenants
+        block._parts, block._sizes, block._has_vectors = [payload], sizes, has_vectors
+        block._rows = list(range(first_row, first_row + len(uuids)))
+        block.belongs_to(None, None)
+        return block
+
+    def belongs_to(self, origin: Any, element: Any) -> None:
+        """Say of all objects what :class:`Entry` knows by the same names."""
+        self.origins = [origin] * len(self)
+        self._elements = [element] * len(self)
+        self._positions = [None] * len(self)
+
+    def append(self, entry: Entry) -> None:
+        """Take an object in."""
+        self.uuids.append(entry.uuid)
+        self.tenants.append(entry.tenant)
+        self.origins.append(entry.origin)
+        self._elements.append(entry.element)
+        self._rows.append(entry.row)
+        self._positions.append(entry.position)
+        self._has_vectors.append(entry.has_vectors)
+        self._sizes.append(entry.size)
+        self._parts += (b"\x0a", varint(entry.length), *entry.parts)
 
     def __len__(self) -> int:
         return len(self.uuids)
 
-    @property
-    def keys(self) -> Iterable[tuple[Optional[str], str]]:
-        """What :attr:`Entry.key` is of each."""
-        return zip(self.tenants or repeat(None, len(self.uuids)), self.uuids, strict=True)
-
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.opened())
 
+    @property
+    def size(self) -> int:
+        """Bytes of all objects."""
+        return sum(self._sizes)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest object."""
+        return max(self._sizes)
+
+    @property
+    def keys(self) -> list[Hashable]:
+        """What :attr:`Entry.key` is of each."""
+        return list(zip(self.tenants, self.uuids, strict=True))
+
+    def joined(self, end: bytes = b"") -> bytes:
+        """The objects one after the other, each with its tag and length, and what is to follow; made once."""
+        if len(self._parts) > 1 or end:
+            self._parts = [b"".join((*self._parts, end))]
+        return self._parts[0]
+
     def opened(self) -> list[Entry]:
         """The objects one by one."""
+        payload = self.joined()
         entries = []
         start = 0
-        for place, (tenant, uuid) in enumerate(self.keys):
-            end = start + int(self._sizes[place])
-            begin = start + 2
-            while self.payload[begin - 1] > 127:  # to the end of the length
+        for place, size in enumerate(self._sizes):
+            begin, start = start + 2, start + size
+            while payload[begin - 1] > 127:  # to the end of the length
                 begin += 1
-            entry = Entry((self.payload[begin:end],), uuid, tenant, bool(self._has_vectors[place]))
-            entry.row, entry.owner = self._first_row + place, self.owner
+            entry = Entry(
+                (payload[begin:start],), self.uuids[place], self.tenants[place], self._has_vectors[place]
+            )
+            entry.row, entry.position = self._rows[place], self._positions[place]
+            entry.origin, entry.element = self.origins[place], self._elements[place]
             entries.append(entry)
-            start = end
         return entries
 
 

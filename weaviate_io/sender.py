@@ -137,10 +137,19 @@ class Sender:
         self, schema: CollectionSchema, objects: Union[Block, Sequence[Entry]]
     ) -> Iterable[Union[Block, list[Entry]]]:
         if isinstance(objects, Block):
-            if len(set(objects.keys)) == len(objects):
+            if self._is_request(schema, objects):
                 return (objects,)
             objects = objects.opened()
         return self._cut(schema, merge(objects))
+
+    def _is_request(self, schema: CollectionSchema, block: Block) -> bool:
+        """Whether a block can be sent as it is: no two objects are one, and all suit the server."""
+        return (
+            len(block) <= self.request_size(schema)
+            and block.size <= max(self.max_bytes, block.largest)
+            and block.largest <= self._client.max_message_size
+            and len(set(block.keys)) == len(block)
+        )
 
     def _cut(self, schema: CollectionSchema, entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         """Requests of at most the size that suits the server; an object too large for any is refused."""

@@ -60,6 +60,9 @@ class Settings(Kind):
     def open_tenants(self, opened: Client) -> Tenants:
         return Tenants(opened, self.name, self.create_tenants, self.activate_tenants)
 
+    def new_batch(self) -> Block:
+        return Block()
+
     def encoded(self, payload: bytes) -> Entry:
         return encoded_object(payload)
 
@@ -67,8 +70,8 @@ class Settings(Kind):
         return WrittenObject(collection, entry.uuid, entry.tenant)
 
     def all_done(self, collection: str, block: Block) -> Iterator[WrittenObject]:
-        tenants = block.tenants or repeat(None)
-        return map(WrittenObject._make, zip(repeat(collection), block.uuids, tenants))
+        places = zip(repeat(collection, len(block)), block.uuids, block.tenants, strict=True)
+        return map(WrittenObject._make, places)
 
     def dead(
         self, failure: Failure, schema: CollectionSchema, entry: Entry, source: Optional[Source]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from typing import Any, Optional, Union
 from urllib.parse import urlsplit
 
@@ -91,38 +92,39 @@ class _Sending(_Worker):
         self._sender = self._settings.open_sender(self._client)
         self._accounts.start_bundle()
 
-    def _submit(self, schema: CollectionSchema, objects: Union[Block, list[Entry]]) -> list[Outcome]:
-        keys = list(objects.keys) if isinstance(objects, Block) else [entry.key for entry in objects]
-        self._accounts.seen(schema.name, keys)
+    def _submit(self, schema: CollectionSchema, objects: Any) -> list[Outcome]:
+        is_block = isinstance(objects, Block)
+        self._accounts.seen(schema.name, objects.keys if is_block else [entry.key for entry in objects])
         if self._tenants is not None:
-            self._tenants.prepare(schema, _tenants_of(objects))
+            tenants = objects.tenants if is_block else [entry.tenant for entry in objects]
+            self._tenants.prepare(schema, tenants)
         return self._sender.submit(schema, objects)
 
     def _outputs(self, outcomes: Iterable[Outcome]) -> Iterator[Union[WindowedValue, TaggedOutput]]:
-        """The outputs for outcomes; the owner of an entry is the element it came from, with its window."""
+        """The outputs for outcomes, with the window and timestamp of the elements that they come from."""
         written = 0
         done = self._settings.done
         for schema, entries, failure in outcomes:
             if failure is not None:
                 for entry in entries:  # never a block
-                    yield TaggedOutput(FAILED, _with_value(entry.owner, self._dead(schema, entry, failure)))
+                    yield TaggedOutput(FAILED, _with_value(entry.origin, self._dead(schema, entry, failure)))
                 continue
             written += len(entries)
             self._accounts.reached(schema.name)
-            if isinstance(entries, Block):
-                value = _with_value(entries.owner, None)
-                yield from map(value.with_value, self._settings.all_done(schema.name, entries))
-            else:
+            if not isinstance(entries, Block):
                 for entry in entries:
-                    yield _with_value(entry.owner, done(schema.name, entry))
+                    yield _with_value(entry.origin, done(schema.name, entry))
+                continue
+            values = self._settings.all_done(schema.name, entries)
+            for origin, origins in groupby(entries.origins):  # in a batch job all have the same
+                yield from map(_with_value(origin, None).with_value, islice(values, len(list(origins))))
         self._written(written)
         self._accounts.add(self._sender.tally)
 
     def _dead(self, schema: CollectionSchema, entry: Entry, failure: Failure) -> Failed:
         if self._tenants is not None:
             failure = self._tenants.judge(schema.name, entry.tenant, failure)
-        element = entry.owner.value
-        source = None if element is None else source_of(element, entry.row, self._settings.failure)
+        source = None if entry.element is None else source_of(entry.element, entry.row, self._settings.failure)
         return self._fail(self._settings.dead(failure, schema, entry, source))
 
 
@@ -131,7 +133,8 @@ class WriteInBundleFn(_Sending, _Translating):
 
     def start_bundle(self) -> None:
         super().start_bundle()
-        self._buffer = BundleBuffer(self._sender)
+        self._buffer = BundleBuffer(self._sender, self._settings.new_batch)
+        self._origin: Optional[WindowedValue] = None
 
     def process(
         self, element: Any, value: Any = beam.DoFn.WindowedValueParam, gate: Any = None
@@ -141,8 +144,20 @@ class WriteInBundleFn(_Sending, _Translating):
                 yield translated
                 continue
             schema, objects = translated
-            objects.owner = value
-            batches = (translated,) if isinstance(objects, Block) else self._buffer.add(schema, objects)
+            origin = self._origin
+            if (
+                origin is None
+                or origin.timestamp_micros != value.timestamp_micros
+                or origin.windows != value.windows
+                or origin.pane_info != value.pane_info
+            ):
+                origin = self._origin = value.with_value(None)  # one for all elements in a row that share it
+            if isinstance(objects, Block):
+                objects.belongs_to(origin, element)
+                batches: Sequence[Any] = (translated,)
+            else:
+                objects.origin, objects.element = origin, element
+                batches = self._buffer.add(schema, objects)
             for batch in batches:
                 yield from self._outputs(self._submit(*batch))
 
@@ -198,13 +213,13 @@ class _SendingBatches(_Sending):
     def _send(self, element: tuple[Any, Iterable[Batched]]) -> Iterator[Any]:
         key, batch = element
         schema = self._catalog.get(key.key)
-        entries = []
+        objects = self._settings.new_batch()
         for payload, micros, position in batch:
             entry = self._settings.encoded(payload)
-            entry.owner = WindowedValue(None, Timestamp(micros=micros), _GLOBAL)
+            entry.origin = WindowedValue(None, Timestamp(micros=micros), _GLOBAL)
             entry.position = position
-            entries.append(entry)
-        yield from self._outputs(self._submit(schema, entries))
+            objects.append(entry)
+        yield from self._outputs(self._submit(schema, objects))
 
     def finish_bundle(self) -> Iterator[Any]:
         yield from self._outputs(self._sender.drain())
@@ -251,9 +266,3 @@ def _with_value(origin: WindowedValue, value: Any) -> WindowedValue:
     made = origin.with_value(value)
     made.windows = _Windows(origin.windows)
     return made
-
-
-def _tenants_of(objects: Union[Block, list[Entry]]) -> Iterable[Optional[str]]:
-    if isinstance(objects, Block):
-        return set(objects.tenants or (None,))
-    return (entry.tenant for entry in objects)

@@ -81,7 +81,7 @@ def test_a_refused_row_fails_alone_with_its_place_in_the_table(write: Any, fake:
     refused = ErrorsWhere(
         lambda one: "no such luck" if one.properties.non_ref_properties["number"] in (3, 450) else None
     )
-    fake.behave(lambda request: refused)
+    fake.behave(lambda *_: refused)
     done = write([table(600)])
     assert {(one.position, one.error, one.attempts) for one in done.failed} == {
         ("table: row 3", "no such luck", done.failed[0].attempts),
