@@ -82,6 +82,7 @@ bench: $(VENV)/ready ## the figures of this version, each against its goal
 	$(RUN) -m benchmarks.throughput
 	$(RUN) -m benchmarks.memory
 	$(RUN) -m benchmarks.verification
+	$(RUN) -m benchmarks.overload
 	$(RUN) -m benchmarks.killed_server
 	$(RUN) -m benchmarks.repaired_recall
 

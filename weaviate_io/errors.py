@@ -81,6 +81,7 @@ class Meaning(enum.Enum):
     BLAMED = "a model provider refused a call, perhaps for one text of many: alone the object may pass"
     IN_DOUBT = "may be stored, but not in the vector index: repair it"
     UNCLEAR = "of unknown nature, or the index refused it: repair it, a few times"
+    UNINDEXED = "stored, but there was no memory to index it: repair it later"
     TAINTED = "an error of the server reported on one object, that concerns every object of the request"
     POISON = "one object may spoil the whole request: isolate it"
     TOO_LARGE = "the request is larger than the server takes: split it"
@@ -111,10 +112,15 @@ def _answers(*statuses: int) -> Iterator[str]:
         yield f"StatusCode: {status}"
 
 
+NO_MEMORY = "not enough memory"
+"""What the server says where it has no memory for a request, or for an object."""
+
 _TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
+    # Vectors go into the index one by one: this concerns the object that it names, and no other.
+    (Verdict(Meaning.UNINDEXED, "out_of_memory"), (f"add batch of 1 vectors: {NO_MEMORY}",)),
     # Weaviate 1.39.0 and older report these on the first object of a shard only, and the others as written.
     (Verdict(_TAINTED, "read_only"), ("store is read-only", 'read only "', "resource pressure")),
-    (Verdict(_TAINTED, "out_of_memory"), ("not enough memory",)),
+    (Verdict(_TAINTED, "out_of_memory"), (NO_MEMORY,)),
     (Verdict(_TAINTED, "no_space"), ("no space left on device", "flushing WAL")),
     (
         Verdict(_TAINTED, "shutting_down"),
@@ -369,7 +375,7 @@ _CALL_TEXTS: tuple[tuple[Verdict, tuple[str, ...]], ...] = (
     (Verdict(Meaning.TOO_LARGE, "too_large"), ("larger than max",)),
     (Verdict(_FATAL, "unauthenticated"), ("extract auth", "unauthorized: ")),
     (Verdict(_REFUSED, "usage_limit"), ("usage limit", "count limit of")),
-    (Verdict(_RETRY, "out_of_memory"), ("not enough memory",)),
+    (Verdict(_RETRY, "out_of_memory"), (NO_MEMORY,)),
     (Verdict(_IN_DOUBT, "server_unavailable"), ("Stream removed", "RST_STREAM", "Socket closed")),
 )
 

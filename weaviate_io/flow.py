@@ -23,18 +23,28 @@ _DEADLINE_FACTOR = 5.0  # a deadline is this many times the slowest request seen
 _LONGEST_DEADLINE = 300.0  # seconds; lest one stall of the server makes all later waits endless
 _LONGEST_SETTLING = 30.0  # seconds
 _LONGEST_TURN = 60.0  # seconds that a request lets others ask a server without memory for it
+_FIRST_PLACES = 2
+_SOON = 0.5  # seconds in which a server answers that is not busy
+_PARTS = 16  # a server without memory is asked with so small a part of what it refused
+_FEWEST_OBJECTS = 10  # in a request, once the server has memory again
 _ANSWERS_FOR_A_PLACE = 40  # trying whether the server takes more costs a request or two each time
 
 
 class Places:
-    """How many requests may be in flight: half as many after push-back, and one more after every 40 answers.
+    """How many requests may be in flight.
 
-    All that was in flight together is pushed back together, and counts once.
+    Two at first, and one more with each answer until the server pushes back, or an answer takes half a second: then it
+    is busy. From then on half as many after push-back, and one more after every 40 answers. All that was in flight
+    together is pushed back together, and counts once.
 
     Args:
-      most: places at the start, and at most.
+      most: places at most.
 
     >>> places = Places(16)
+    >>> for _ in range(14):
+    ...     places.answered(seconds=0.1)
+    >>> places.limit
+    16
     >>> places.pushed_back(sent_at=1.0, now=2.0)
     True
     >>> places.pushed_back(sent_at=1.5, now=2.0)  # sent before anyone knew
@@ -44,31 +54,93 @@ class Places:
     """
 
     def __init__(self, most: int) -> None:
-        self.limit = most
+        self.limit = min(_FIRST_PLACES, most)
         self._most = most
+        self._is_new = True
         self._answers = 0
         self._lowered_at = 0.0
 
     @property
     def is_lowered(self) -> bool:
-        """Whether there are fewer places than at the start."""
-        return self.limit < self._most
+        """Whether the server pushed back, and does not have all places again."""
+        return self._lowered_at > 0 and self.limit < self._most
 
-    def answered(self) -> None:
+    def answered(self, seconds: float) -> None:
         """Learn from a request that was answered in time."""
+        self._is_new = self._is_new and seconds < _SOON
         self._answers += 1
-        if self._answers >= _ANSWERS_FOR_A_PLACE:
+        if self._is_new or self._answers >= _ANSWERS_FOR_A_PLACE:
             self._answers = 0
             self.limit = min(self._most, self.limit + 1)
 
     def pushed_back(self, sent_at: float, now: float) -> bool:
         """Learn from a request that the server had no room for, or took too long with; whether it was the first."""
+        self._is_new = False
         self._answers = 0
         if sent_at < self._lowered_at:
             return False
         self.limit = max(1, self.limit // 2)
         self._lowered_at = now
         return True
+
+
+class Memory:
+    """How many objects of a request the server has memory for.
+
+    After it refused some, a sixteenth of them is tried, or half of what was tried last. That doubles while it is taken,
+    up to half of what was refused, and grows by a fortieth with each answer from then on.
+
+    >>> memory = Memory()
+    >>> memory.refused(200, now=2.0, pause=lambda rounds: 0.5)
+    >>> memory.most, memory.is_short, memory.short_until
+    (12, True, 2.5)
+    >>> memory.answered(sent_at=1.0)  # before that
+    >>> for _ in range(4):
+    ...     memory.answered(sent_at=3.0)
+    >>> memory.most, memory.is_short
+    (100, False)
+    """
+
+    def __init__(self) -> None:
+        self.most = MAX_OBJECTS
+        self.short_until = 0.0
+        self.taken_at = -1.0  # when it was sent
+        self._enough = 0  # objects in a request, with which it is not short
+        self._refused_at = 0.0
+        self._rounds = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether nothing, or only a small part of a request, was taken since the last refusal."""
+        return self.most < self._enough
+
+    def refused(self, size: int, now: float, pause: Callable[[int], float]) -> None:
+        """Learn from a request that there was no memory for.
+
+        Args:
+          size: objects that requests had.
+          now: ``time.monotonic()``.
+          pause: seconds to wait, of how often in a row the server was asked in vain before.
+        """
+        if self.is_short:
+            self.most = max(1, self.most // 2)
+        else:
+            self._enough = max(_FEWEST_OBJECTS, size // 2)
+            self.most = max(1, size // _PARTS)
+        self.short_until = now + pause(self._rounds)
+        self._refused_at = now
+        self._rounds += 1
+
+    def answered(self, sent_at: float) -> None:
+        """Learn from a request that was answered."""
+        if sent_at < self._refused_at or self.most == MAX_OBJECTS:
+            return
+        self.taken_at = sent_at
+        self._rounds = 0
+        if self.is_short:
+            self.most = min(self._enough, 2 * self.most)
+        else:
+            self.most = min(MAX_OBJECTS, self.most + max(1, self._enough // _ANSWERS_FOR_A_PLACE))
 
 
 class Flow:
@@ -95,15 +167,16 @@ class Flow:
         self._refused_before: Counter[str] = Counter()
         self._places = Places(max_in_flight)
         self._in_flight = 0
-        self._full_rounds = 0
-        self._full_until = 0.0
+        self._memory = Memory()
         self._changed = threading.Condition()
         self.max_bytes = MAX_BYTES
 
     def request_size(self, collection: str, vectorized: bool) -> int:
         """Objects that the next request to the collection should have."""
-        first = _FIRST_OBJECTS_VECTORIZED if vectorized else _FIRST_OBJECTS
-        return self._sizes.get(collection, first)
+        return min(self._size(collection, vectorized), self._memory.most)
+
+    def _size(self, collection: str, vectorized: bool) -> int:
+        return self._sizes.get(collection, _FIRST_OBJECTS_VECTORIZED if vectorized else _FIRST_OBJECTS)
 
     def deadline(self, vectorized: bool = False) -> float:
         """Seconds that the next request may take; where the server asks a model provider it waits for its rates."""
@@ -118,43 +191,47 @@ class Flow:
     def finished(self, collection: str, objects: int, seconds: float, vectorized: bool) -> None:
         """Learn from a request that was answered."""
         with self._changed:
-            self._full_rounds = 0
-            self._changed.notify_all()
             self._slowest = max(self._slowest, seconds)
-            size = self.request_size(collection, vectorized)
-            if seconds > _LONGEST and not vectorized:
-                self._push_back(seconds)
-            else:
-                self._places.answered()
+            size = self._size(collection, vectorized)
             if seconds > _LONGEST:
                 size = max(1, min(size, int(objects * _LONGEST / seconds)))
             elif seconds < _SHORTEST and objects >= size:
                 size = min(MAX_OBJECTS, 2 * size)
             self._sizes[collection] = size
+            if seconds > _LONGEST and not vectorized:
+                self._push_back(seconds)
+            else:
+                self._places.answered(seconds)
+                self._memory.answered(time.monotonic() - seconds)
+            self._changed.notify_all()
 
     def pushed_back(self, seconds: float) -> None:
         """Learn from a request that the server had no room for, ``seconds`` after it was sent."""
         with self._changed:
             self._push_back(seconds)
 
-    def full(self, seconds: float, pause: Callable[[int], float]) -> None:
+    def full(self, size: int, seconds: float, pause: Callable[[int], float]) -> None:
         """Learn from a request that the server had no memory for: for a time, nobody asks it again.
 
-        A refusal takes no time, so that a limit of requests in flight does not limit them. After the pause one
-        request goes first, and the others when it was answered.
+        A refusal takes no time, so that a limit of requests in flight does not limit them. After the pause a small
+        part of one request goes first, and the others when enough was taken.
 
         Args:
+          size: objects that requests have now.
           seconds: since the request was sent.
           pause: seconds to wait, of how often in a row the server was asked in vain before.
         """
         with self._changed:
             if self._push_back(seconds):
-                self._full_until = time.monotonic() + pause(self._full_rounds)
-                self._full_rounds += 1
+                self._memory.refused(size, time.monotonic(), pause)
 
     def _push_back(self, seconds: float) -> bool:
         now = time.monotonic()
         return self._places.pushed_back(now - seconds, now)
+
+    def had_memory(self, since: float) -> bool:
+        """Whether the server took anything after a refusal, sent at ``time.monotonic()`` of ``since`` or later."""
+        return self._memory.taken_at >= since
 
     def too_slow(self, collection: str, objects: int, seconds: float, vectorized: bool) -> None:
         """Learn from a request that ran into its deadline."""
@@ -190,12 +267,12 @@ class Flow:
         """
         started = time.monotonic()
         with self._changed:
-            is_throttled = self._full_rounds > 0 or self._places.is_lowered
+            is_throttled = self._memory.is_short or self._places.is_lowered
             while True:
                 now = time.monotonic()
-                one_goes_first = self._full_rounds > 0 and now < started + _LONGEST_TURN
-                if one_goes_first and now < self._full_until:
-                    self._changed.wait(self._full_until - now)
+                one_goes_first = self._memory.is_short and now < started + _LONGEST_TURN
+                if one_goes_first and now < self._memory.short_until:
+                    self._changed.wait(self._memory.short_until - now)
                 elif self._in_flight < (1 if one_goes_first else self._places.limit):
                     break
                 else:

@@ -21,6 +21,7 @@ import grpc
 from weaviate_io.client import Client
 from weaviate_io.encoding import join_request, vector_names
 from weaviate_io.errors import (
+    NO_MEMORY,
     OF_PROVIDER,
     PUSH_BACK,
     Meaning,
@@ -100,7 +101,9 @@ class Sender:
         self._patience = Patience(client, budget, longest_wait, pause, wait)
         self._waiting: deque[Request] = deque()
         self._in_flight = 0
-        self._answers: queue.SimpleQueue[tuple[Request, Any, float]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[Request, Any, Verdict | Exception | None, float]] = (
+            queue.SimpleQueue()
+        )
         self._outcomes: list[Outcome] = []
         self.tally = tally or Tally()
 
@@ -188,30 +191,70 @@ class Sender:
                 self._waiting.append(request)
 
     def _start(self, request: Request) -> None:
-        self._outcomes += self._method.prepare(lambda search: self._search(search, request), request)
-        if not len(request):
-            return
-        payload = join_request(request.contents, self._consistency_level)
+        self.tally.throttled_seconds += self._flow.acquire()
+        try:
+            self._cut_to_size(request)
+            self._outcomes += self._method.prepare(lambda search: self._search(search, request), request)
+            if not len(request):
+                self._flow.release()
+                return
+            payload = join_request(request.contents, self._consistency_level)
+            request.sent_at = time.monotonic()
+            call = self._method.call(self._client, payload, self._flow.deadline(request.schema.makes_vectors))
+        except BaseException:
+            self._flow.release()
+            raise
         for entry in () if request.block else request.entries:
             entry.attempts += 1
         self.tally.requests += 1
         self.tally.bytes += len(payload)
         self.tally.batch_sizes.append(len(request))
-        self.tally.throttled_seconds += self._flow.acquire()
-        request.sent_at = time.monotonic()
-        try:
-            call = self._method.call(self._client, payload, self._flow.deadline(request.schema.makes_vectors))
-        except BaseException:
-            self._flow.release()
-            raise
         self._in_flight += 1
         call.add_done_callback(lambda done: self._answered(request, done))
 
+    def _cut_to_size(self, request: Request) -> None:
+        """Leave what is more than suits the server by now for a request of its own, to be sent next."""
+        size = self.request_size(request.schema)
+        if len(request) > size:
+            rest = request.part(request.entries[size:])
+            # Where the first part gets through, the server does not fail any more.
+            rest.tries, rest.failing_since, rest.give_up_at = 0, 0.0, time.monotonic() + self._budget
+            self._waiting.appendleft(rest)
+            request.entries = request.entries[:size]
+
     def _answered(self, request: Request, call: Any) -> None:
-        """Called by gRPC, in a thread of its own."""
+        """Called by gRPC, in a thread of its own: the owner of the sender may be busy with other things.
+
+        So the time is that of the answer, and what it shows of the server is known before the place is free.
+        """
+        seconds = time.monotonic() - request.sent_at
+        verdict: Verdict | Exception | None
+        try:
+            verdict = self._learn(request, call, seconds)
+        except Exception as error:  # gRPC would only log it, and the owner wait forever
+            verdict = error
         self._flow.release()
-        # The time of the answer, not of its judgement: the owner of the sender may be busy with other things.
-        self._answers.put((request, call, time.monotonic() - request.sent_at))
+        self._answers.put((request, call, verdict, seconds))
+
+    def _learn(self, request: Request, call: Any, seconds: float) -> Optional[Verdict]:
+        """Tell the flow what the answer shows of the server; returns what it means where the call failed."""
+        name, objects, vectorized = request.schema.name, len(request), request.schema.makes_vectors
+        code = call.code()
+        verdict = None
+        if code is grpc.StatusCode.OK:
+            is_full = NO_MEMORY.encode() in call.result()
+            if not is_full:
+                self._flow.finished(name, objects, seconds, vectorized)
+        else:
+            verdict = call_verdict(code, call.details() or "", status_details(call))
+            is_full = verdict.reason == "out_of_memory"
+        if is_full:
+            self._flow.full(self.request_size(request.schema), seconds, self._pause)
+        elif verdict in PUSH_BACK:
+            self._flow.pushed_back(seconds)
+        if code in _TIMED_OUT:
+            self._flow.too_slow(name, objects, seconds, vectorized)
+        return verdict
 
     def _judge_next(self) -> None:
         """Wait for an answer or for the end of a pause, whichever comes first."""
@@ -220,20 +263,19 @@ class Sender:
         if self._waiting and self._in_flight < self._max_in_flight:
             timeout = max(0.0, min(request.not_before for request in self._waiting) - started)
         try:
-            request, call, seconds = self._answers.get(timeout=timeout)
+            request, call, verdict, seconds = self._answers.get(timeout=timeout)
         except queue.Empty:
             self.tally.throttled_seconds += time.monotonic() - started
             return
         self._in_flight -= 1
         self.tally.latencies_ms.append(int(seconds * 1000))
-        name, vectorized = request.schema.name, request.schema.makes_vectors
-        if call.code() is grpc.StatusCode.OK:
-            self._flow.finished(name, len(request), seconds, vectorized)
+        if isinstance(verdict, Exception):
+            raise verdict
+        if verdict is None:
             self._judge_reply(request, call.result())
-            return
-        if call.code() in _TIMED_OUT:
-            self._flow.too_slow(name, len(request), seconds, vectorized)
-        self._judge_failed_call(request, call, seconds)
+        else:
+            fault = Fault(verdict, self._client.redact(f"{call.code().name}: {call.details() or ''}"))
+            self._judge_failed_call(request, fault)
 
     def _judge_reply(self, request: Request, payload: bytes) -> None:
         texts = errors_by_index(payload, len(request))
@@ -251,6 +293,7 @@ class Sender:
         doubtful: list[Entry] = []
         blamed: list[tuple[Entry, Fault]] = []
         failing: list[tuple[Entry, Fault]] = []
+        unindexed: list[Entry] = []
         for index, entry in enumerate(request.entries):
             fault = faults.get(index)
             if fault is None:
@@ -259,11 +302,16 @@ class Sender:
                 self._refuse(request.schema, entry, fault)
             elif fault.verdict.meaning in _CONCERNS_ALL:
                 doubtful.append(entry)
+            elif fault.verdict.meaning is Meaning.UNINDEXED:
+                unindexed.append(entry)
+                unindexed_fault = fault
             else:
                 (blamed if fault.verdict.meaning is Meaning.BLAMED else failing).append((entry, fault))
         self._advance(request, stored)
         self._single_out(request, blamed)
         self._retry_objects(request, failing)
+        if unindexed:
+            self._retry_request(request.part(unindexed), unindexed_fault, in_doubt=True)
         if taint is None:
             return
         if taint.verdict.meaning is Meaning.POISON:
@@ -271,14 +319,8 @@ class Sender:
         else:
             self._retry_request(request.part(doubtful), taint, in_doubt=True)
 
-    def _judge_failed_call(self, request: Request, call: Any, seconds: float) -> None:
-        details = call.details() or ""
-        verdict = call_verdict(call.code(), details, status_details(call))
-        fault = Fault(verdict, self._client.redact(f"{call.code().name}: {details}"))
-        if verdict.reason == "out_of_memory":
-            self._flow.full(seconds, self._pause)
-        elif verdict in PUSH_BACK:
-            self._flow.pushed_back(seconds)
+    def _judge_failed_call(self, request: Request, fault: Fault) -> None:
+        verdict = fault.verdict
         if verdict.reason == "unauthenticated" and self._client.renew_secrets(request.sent_at):
             self._retry_request(request, fault, in_doubt=False)
         elif verdict.meaning is Meaning.FATAL:
@@ -368,6 +410,8 @@ class Sender:
 
     def _retry_request(self, request: Request, fault: Fault, in_doubt: bool) -> None:
         """Send a whole request again; when the budget is spent, the server is away and the job fails."""
+        if fault.verdict.reason == "out_of_memory" and self._flow.had_memory(request.failing_since):
+            request.failing_since = 0.0  # for others, meanwhile: it is not for good
         self._patience.begin(request)
         # What was given up goes on in the server. If it stored its objects between the two steps of their
         # repair, the second step would find nothing changed, and the index would not learn of them.
@@ -377,9 +421,7 @@ class Sender:
                 f"writing to {request.schema.name} failed for {self._budget:.0f} s, last with {fault.text[:500]} "
                 f"({fault.verdict.reason}); run the job again when the server is well"
             )
-        size = self.request_size(request.schema)  # smaller than it was, if it ran into its deadline
-        for start in range(0, len(request.entries), size):
-            self._send_again(request.part(request.entries[start : start + size]), fault, pause, in_doubt)
+        self._send_again(request, fault, pause, in_doubt)
 
     def _send_again(self, request: Request, fault: Fault, pause: float, in_doubt: bool) -> None:
         self._patience.count(request, fault, pause)

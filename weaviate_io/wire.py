@@ -376,9 +376,23 @@ def shown(value: Any) -> str:
     return " ".join(f"{representation(value):.60}".splitlines())
 
 
+class _Short(reprlib.Repr):
+    """Shortened representations, in which what cannot be shown is the name of its class."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        try:
+            return super().repr1(x, level)
+        except Exception:  # Python prints 4,300 digits of an integer at most, and classes raise what they like
+            return f"<{type(x).__name__}>"
+
+
 def representation(value: Any) -> str:
-    """``repr`` of a value, or what is left of it where its class, or one in it, fails at that."""
+    """``repr`` of a value, or what is left of it where its class, or one in it, fails at that.
+
+    >>> representation({"title": "Dune", "year": 10**5000})
+    "{'title': 'Dune', 'year': <int>}"
+    """
     try:
         return repr(value)
-    except Exception:  # Python prints 4,300 digits of an integer at most, and classes raise what they like
-        return reprlib.repr(value)
+    except Exception:
+        return _Short().repr(value)

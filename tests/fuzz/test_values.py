@@ -88,6 +88,7 @@ def test_an_odd_value_anywhere(number: int) -> None:
         for name in (*PROPERTIES, "one", "many", "key", "unknown"):
             check({"key": "k", "label": "l", name: value}, MAPPERS[0], of=of)
     for mapper in MAPPERS:
+        check({"other": value, "p_int": 10**5000}, mapper)  # no coder takes the one, and repr not the other
         for name in ("key", "label", "object", "who"):
             check({"key": "Article", "label": {"label": "l"}, "object": None, "who": None, name: value}, mapper)
     for name in WeaviateObject._fields:

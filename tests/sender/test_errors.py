@@ -20,6 +20,11 @@ TEXTS: dict[tuple[Meaning, str], tuple[str, ...]] = {
         "store is read-only",
         'read only "shard is read-only"',
     ),
+    (M.UNINDEXED, "out_of_memory"): (
+        "insert to vector index: insert doc id 9834 to vector index: add batch of 1 vectors: not enough memory",
+        "insert to vector index: insert doc id 7 to vector index for target vector small: "
+        "add batch of 1 vectors: not enough memory",
+    ),
     (M.TAINTED, "out_of_memory"): ("cannot process batch: not enough memory", "not enough memory mappings"),
     (M.TAINTED, "no_space"): ("write /data/x: no space left on device", "flushing WAL: input/output error"),
     (M.TAINTED, "shutting_down"): (

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS, Flow, Places
+from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS, Flow, Memory, Places
 
 
 def size(flow: Flow, vectorized: bool = False) -> int:
@@ -124,29 +124,71 @@ def test_places_in_flight() -> None:
     assert flow.wait_idle(0)
 
 
-def test_places_halve_once_a_round_and_come_back_one_by_one() -> None:
+def full_grown(most: int) -> Places:
+    places = Places(most)
+    for _ in range(most):
+        places.answered(0.0)
+    assert places.limit == most
+    return places
+
+
+def test_places_double_each_round_at_first() -> None:
+    """With 50 ms of latency there are all of them after 0.15 seconds."""
     places = Places(16)
+    limits = []
+    for _ in range(4):
+        limits.append(places.limit)
+        for _ in range(places.limit):
+            places.answered(0.05)
+    assert limits == [2, 4, 8, 16] and places.limit == 16
+    assert Places(1).limit == 1
+
+
+@pytest.mark.parametrize("is_slow", [True, False], ids=["slow", "pushed back"])
+def test_places_grow_slowly_once_the_server_is_busy(is_slow: bool) -> None:
+    places = Places(16)
+    if is_slow:
+        places.answered(0.5)
+    else:
+        places.pushed_back(1.0, 2.0)
+    before = places.limit
+    for _ in range(39 - is_slow):
+        places.answered(0.05)
+    assert places.limit == before
+    places.answered(0.05)
+    assert places.limit == before + 1
+
+
+def test_places_are_not_lowered_before_the_server_pushes_back() -> None:
+    places = Places(16)
+    assert not places.is_lowered
+    places.pushed_back(1.0, 2.0)
+    assert places.is_lowered
+
+
+def test_places_halve_once_a_round_and_come_back_one_by_one() -> None:
+    places = full_grown(16)
     limits = []
     for sent_at, now in [(1.0, 2.0), (1.9, 2.5), (2.0, 3.0), (3.5, 4.0), (4.0, 5.0), (5.0, 6.0)]:
         places.pushed_back(sent_at, now)
         limits.append(places.limit)
     assert limits == [8, 8, 4, 2, 1, 1]
     for _ in range(39):
-        places.answered()
+        places.answered(9.0)
     assert places.limit == 1
-    places.answered()
+    places.answered(9.0)
     assert places.limit == 2
     for _ in range(20 * 40):
-        places.answered()
+        places.answered(9.0)
     assert places.limit == 16
 
 
 def test_answers_before_a_push_back_do_not_count() -> None:
-    places = Places(4)
+    places = full_grown(4)
     for _ in range(39):
-        places.answered()
+        places.answered(9.0)
     places.pushed_back(1.0, 2.0)
-    places.answered()
+    places.answered(9.0)
     assert places.limit == 2
 
 
@@ -160,6 +202,41 @@ def test_answers_that_take_too_long_push_back(seconds: float, vectorized: bool, 
     assert flow._places.limit == free
 
 
+def test_what_there_is_no_memory_for_is_tried_in_small_parts_that_grow() -> None:
+    memory = Memory()
+    sizes = []
+    for _ in range(7):
+        memory.refused(200, 1.0, lambda rounds: 0.0)
+        sizes.append(memory.most)
+    for _ in range(7):
+        memory.answered(2.0)
+        sizes.append(memory.most)
+    assert sizes == [12, 6, 3, 1, 1, 1, 1, 2, 4, 8, 16, 32, 64, 100]
+    assert not memory.is_short
+    for answers in range(1, 50):
+        memory.answered(2.0)
+        assert memory.most == 100 + 2 * answers
+
+
+def test_requests_have_some_objects_however_often_there_was_no_memory() -> None:
+    memory = Memory()
+    for now in range(1, 30):
+        memory.refused(memory.most, float(now), lambda rounds: 0.0)
+        while memory.is_short:
+            memory.answered(now + 0.5)
+    assert memory.most == 10
+    for _ in range(1000):
+        memory.answered(40.0)
+    assert memory.most == MAX_OBJECTS
+
+
+def test_the_answer_to_what_was_sent_before_a_refusal_tells_nothing_of_the_memory() -> None:
+    memory = Memory()
+    memory.refused(200, 5.0, lambda rounds: 0.0)
+    memory.answered(4.9)
+    assert memory.most == 12
+
+
 def test_where_the_server_has_no_memory_one_request_goes_first_after_a_growing_pause() -> None:
     flow = Flow(90.0, max_in_flight=8)
     pauses = []
@@ -169,8 +246,9 @@ def test_where_the_server_has_no_memory_one_request_goes_first_after_a_growing_p
         return 0.0
 
     assert [flow.acquire(), flow.acquire()] == [0.0, 0.0]
-    flow.full(0.0, pause)
-    flow.full(9.0, pause)  # sent before anyone knew
+    flow.full(200, 0.0, pause)
+    flow.full(200, 9.0, pause)  # sent before anyone knew
+    assert size(flow) == 12
     flow.release()
     flow.release()
     flow.acquire()
@@ -178,9 +256,11 @@ def test_where_the_server_has_no_memory_one_request_goes_first_after_a_growing_p
     waiting = threading.Thread(target=lambda: (flow.acquire(), got.set()))
     waiting.start()
     assert not got.is_set()
-    flow.full(0.0, pause)
+    flow.full(12, 0.0, pause)
     assert pauses == [0, 1]
-    flow.finished("C", 200, 1.0, False)
+    for _ in range(5):
+        flow.finished("C", size(flow), 0.0, False)
+    assert size(flow) == 100
     flow.release()
     waiting.join()
     assert got.is_set()
