@@ -23,9 +23,26 @@ from weaviate.classes.data import DataObject
 
 from benchmarks import processes
 from benchmarks.processes import Cost, print_cost
+from benchmarks.raw import send
 from weaviate_io import WriteToWeaviate, wiring
+from weaviate_io.columns import TableEncoder
+from weaviate_io.encoding import ObjectEncoder, join_request
+from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS
+from weaviate_io.mapping import Mapper
+from weaviate_io.schema import CollectionSchema
 
 COLLECTION = "Article"
+DESCRIPTION = {
+    "class": COLLECTION,
+    "vectorizer": "none",
+    "properties": [
+        {"name": "title", "dataType": ["text"]},
+        {"name": "url", "dataType": ["text"]},
+        {"name": "views", "dataType": ["int"]},
+    ],
+}
+"""The collection, as REST has it."""
+
 DIMENSIONS = 768
 BLOCK = 1000
 """Rows that are made at once; vectors repeat from block to block."""
@@ -124,6 +141,20 @@ def pipeline(make: Make, collection: str = COLLECTION, consumed: bool = False, *
     return load
 
 
+def _bare_loop(make: Make) -> Load:
+    """Record batches encoded as the pipeline does it, and sent: a loop without Beam."""
+    schema = CollectionSchema.from_rest(DESCRIPTION)
+    mapper = Mapper(COLLECTION, id_field="id", vector_field="embedding")
+    encoder = TableEncoder(mapper, ObjectEncoder(schema), schema)
+
+    def load(blocks: int, url: str, grpc_url: str) -> None:
+        batches = (batch for block in range(blocks) for batch in make(block))
+        parts = (part for batch in batches for part in encoder.encode(batch, lambda: (MAX_OBJECTS, MAX_BYTES)))
+        send((join_request(part) for part in parts), 2, grpc_url)
+
+    return load
+
+
 def _official(url: str, grpc_url: str) -> Any:
     host, port = url.removeprefix("http://").split(":")
     grpc_host, grpc_port = grpc_url.split(":")
@@ -204,6 +235,7 @@ CONTESTANTS: dict[str, Load] = {
     "dicts, written consumed": pipeline(numpy_rows, consumed=True),
     "dicts, lists": pipeline(list_rows),
     "record batches": pipeline(tables),
+    "record batches, bare loop": _bare_loop(tables),
     **{name: official_batch(open_batch, list_rows) for name, open_batch in BATCHES.items()},
     "official insert_many(1000)": official_insert_many(list_rows),
 }

@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import grpc
 
 from benchmarks.contestants import BATCHES, Load, official_batch, official_insert_many, pipeline, source
 from benchmarks.datasets import BLOCK, DATA_SETS, DataSet
 from benchmarks.processes import print_cost
-from weaviate_io import proto
-from weaviate_io.encoding import ObjectEncoder, join_request
+from benchmarks.raw import requests_of, send
+from weaviate_io.encoding import ObjectEncoder
 from weaviate_io.objects import WeaviateObject
 from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
@@ -47,26 +44,6 @@ def encoded(
             encode(WeaviateObject(row, object_id, vector, tenant=tenant(number) if tenant else None))
         )
     return entries
-
-
-def requests_of(entries: Sequence[Entry], size: int) -> list[bytes]:
-    """Requests of so many objects each."""
-    return [join_request(entries[start : start + size]) for start in range(0, len(entries), size)]
-
-
-def send(requests: Iterable[bytes], in_flight: int, grpc_url: str) -> None:
-    """Send requests, so many at once, and wait for all answers."""
-    places = threading.Semaphore(in_flight)
-    replies = []
-    with grpc.insecure_channel(grpc_url, [("grpc.max_send_message_length", -1)]) as channel:
-        call = channel.unary_unary(proto.BATCH_OBJECTS)
-        for request in requests:
-            places.acquire()
-            reply = call.future(request, timeout=300)
-            reply.add_done_callback(lambda _: places.release())
-            replies.append(reply)
-        if any(proto.BatchObjectsReply.FromString(reply.result()).errors for reply in replies):
-            raise SystemExit("objects failed")
 
 
 def _load(name: str, data: DataSet, collection: str, blocks: int) -> Load:

@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.datasets import BLOCK, DATA_SETS
 from benchmarks.processes import cpu_seconds
-from benchmarks.real_loads import encoded, requests_of, send
+from benchmarks.raw import requests_of, send
+from benchmarks.real_loads import encoded
 from benchmarks.report import Figure, report
 from weaviate_io import WeaviateConnection
 from weaviate_io.client import Client

@@ -51,6 +51,12 @@ FIGURES: tuple[tuple[str, Callable[[Round], float], float, bool], ...] = (
         True,
     ),
     ("record_batches_rate_of_official_batch", rate_of_batch("record batches"), 20, True),
+    (
+        "record_batches_rate_of_bare_loop",
+        lambda costs: costs["record batches"].rate / costs["record batches, bare loop"].rate,
+        0.8,
+        True,
+    ),
     ("list_vectors_rate_of_official_batch", rate_of_batch("dicts, lists"), 5, True),
 )
 
