@@ -8,14 +8,9 @@ the form allows.
 
 from __future__ import annotations
 
-import json
-import resource
-import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -23,43 +18,39 @@ import numpy as np
 import pyarrow as pa
 import weaviate
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.transforms.util import GroupIntoBatches
 from weaviate.classes.data import DataObject
 
-from weaviate_io import WriteToWeaviate
+from benchmarks import processes
+from benchmarks.processes import Cost, print_cost
+from benchmarks.raw import send
+from weaviate_io import WriteToWeaviate, wiring
+from weaviate_io.columns import TableEncoder
+from weaviate_io.encoding import ObjectEncoder, join_request
+from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS
+from weaviate_io.mapping import Mapper
+from weaviate_io.schema import CollectionSchema
 
 COLLECTION = "Article"
+DESCRIPTION = {
+    "class": COLLECTION,
+    "vectorizer": "none",
+    "properties": [
+        {"name": "title", "dataType": ["text"]},
+        {"name": "url", "dataType": ["text"]},
+        {"name": "views", "dataType": ["int"]},
+    ],
+}
+"""The collection, as REST has it."""
+
 DIMENSIONS = 768
 BLOCK = 1000
 """Rows that are made at once; vectors repeat from block to block."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one load of ``objects`` took: seconds of wall clock and of CPU, and peak memory in megabytes."""
-
-    objects: int
-    seconds: float
-    cpu: float
-    peak_mb: float
-
-    @property
-    def rate(self) -> float:
-        """Objects per second."""
-        return self.objects / self.seconds
-
-    @property
-    def cpu_us(self) -> float:
-        """Microseconds of CPU per object."""
-        return self.cpu / self.objects * 1e6
-
-
 def run(name: str, objects: int, url: str, grpc_url: str) -> Cost:
     """Run a contestant in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.contestants", name, str(objects), url, grpc_url]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
-    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+    return processes.run("benchmarks.contestants", name, objects, url, grpc_url)
 
 
 _vectors: list[Any] = []
@@ -118,7 +109,16 @@ class _Nothing(beam.DoFn):
         pass
 
 
-def _source(make: Callable[[int], Iterator[Any]]) -> Callable[[int, str, str], None]:
+Load = Callable[[int, str, str], None]
+"""Takes a number of blocks, the REST and the gRPC address."""
+
+Make = Callable[[int], Iterator[Any]]
+"""Gives the rows of a block: dicts with ``id`` and ``embedding``, or record batches of such columns."""
+
+
+def source(make: Make) -> Load:
+    """A pipeline that makes the rows, and nothing of them."""
+
     def load(blocks: int, url: str, grpc_url: str) -> None:
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
             pipeline | beam.Create(range(blocks)) | beam.FlatMap(make) | beam.ParDo(_Nothing())
@@ -126,13 +126,31 @@ def _source(make: Callable[[int], Iterator[Any]]) -> Callable[[int, str, str], N
     return load
 
 
-def _write(make: Callable[[int], Iterator[Any]], consumed: bool = False) -> Callable[[int, str, str], None]:
+def pipeline(make: Make, collection: str = COLLECTION, consumed: bool = False, **options: Any) -> Load:
+    """A pipeline that writes; ``options`` are those of the write."""
+
     def load(blocks: int, url: str, grpc_url: str) -> None:
-        write = WriteToWeaviate(COLLECTION, url=url, grpc_url=grpc_url, id_field="id", vector_field="embedding")
+        write = WriteToWeaviate(
+            collection, url=url, grpc_url=grpc_url, id_field="id", vector_field="embedding", **options
+        )
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
             outputs = pipeline | beam.Create(range(blocks)) | beam.FlatMap(make) | write
             if consumed:
                 outputs.written | beam.ParDo(_Nothing())
+
+    return load
+
+
+def _bare_loop(make: Make) -> Load:
+    """Record batches encoded as the pipeline does it, and sent: a loop without Beam."""
+    schema = CollectionSchema.from_rest(DESCRIPTION)
+    mapper = Mapper(COLLECTION, id_field="id", vector_field="embedding")
+    encoder = TableEncoder(mapper, ObjectEncoder(schema), schema)
+
+    def load(blocks: int, url: str, grpc_url: str) -> None:
+        batches = (batch for block in range(blocks) for batch in make(block))
+        parts = (part for batch in batches for part in encoder.encode(batch, lambda: (MAX_OBJECTS, MAX_BYTES)))
+        send((join_request(part) for part in parts), 2, grpc_url)
 
     return load
 
@@ -150,13 +168,15 @@ def _official(url: str, grpc_url: str) -> Any:
     )
 
 
-def _official_batch(open_batch: Callable[[Any], Any]) -> Callable[[int, str, str], None]:
+def official_batch(open_batch: Callable[[Any], Any], make: Make, name: str = COLLECTION) -> Load:
+    """The batches of the official client, opened as ``open_batch(collection.batch)``."""
+
     def load(blocks: int, url: str, grpc_url: str) -> None:
         with _official(url, grpc_url) as client:
-            collection = client.collections.get(COLLECTION)
+            collection = client.collections.get(name)
             with open_batch(collection.batch) as batch:
                 for block in range(blocks):
-                    for row in list_rows(block):
+                    for row in make(block):
                         vector = row.pop("embedding")
                         batch.add_object(row, uuid=row.pop("id"), vector=vector)
             if collection.batch.failed_objects:
@@ -165,30 +185,59 @@ def _official_batch(open_batch: Callable[[Any], Any]) -> Callable[[int, str, str
     return load
 
 
-def _insert_many(blocks: int, url: str, grpc_url: str) -> None:
-    with _official(url, grpc_url) as client:
-        collection = client.collections.get(COLLECTION)
-        for block in range(blocks):
-            objects = []
-            for row in list_rows(block):
-                vector = row.pop("embedding")
-                objects.append(DataObject(uuid=row.pop("id"), vector=vector, properties=row))
-            if collection.data.insert_many(objects).has_errors:
-                raise SystemExit("objects failed")
+def official_insert_many(make: Make, name: str = COLLECTION) -> Load:
+    """``insert_many`` of the official client, a block at a time."""
+
+    def load(blocks: int, url: str, grpc_url: str) -> None:
+        with _official(url, grpc_url) as client:
+            collection = client.collections.get(name)
+            for block in range(blocks):
+                objects = []
+                for row in make(block):
+                    vector = row.pop("embedding")
+                    objects.append(DataObject(uuid=row.pop("id"), vector=vector, properties=row))
+                if collection.data.insert_many(objects).has_errors:
+                    raise SystemExit("objects failed")
+
+    return load
 
 
-CONTESTANTS: dict[str, Callable[[int, str, str], None]] = {
-    "source of dicts": _source(numpy_rows),
-    "source of dicts, lists": _source(list_rows),
-    "source of record batches": _source(tables),
-    "dicts": _write(numpy_rows),
-    "dicts, written consumed": _write(numpy_rows, consumed=True),
-    "dicts, lists": _write(list_rows),
-    "record batches": _write(tables),
-    "official fixed_size(200, 2)": _official_batch(lambda batch: batch.fixed_size(200, 2)),
-    "official fixed_size(1000, 2)": _official_batch(lambda batch: batch.fixed_size(1000, 2)),
-    "official dynamic": _official_batch(lambda batch: batch.dynamic()),
-    "official insert_many(1000)": _insert_many,
+BATCHES: dict[str, Callable[[Any], Any]] = {
+    "official fixed_size(200, 2)": lambda batch: batch.fixed_size(200, 2),
+    "official fixed_size(1000, 2)": lambda batch: batch.fixed_size(1000, 2),
+    "official dynamic": lambda batch: batch.dynamic(),
+}
+"""The settings of the official client's batches."""
+
+
+def _batches_of_beam(make: Make) -> Load:
+    """The same write with Beam's own expansion of ``GroupIntoBatches``."""
+
+    def load(blocks: int, url: str, grpc_url: str) -> None:
+        wiring.GroupBoundedIntoBatches = GroupIntoBatches.WithShardedKey  # type: ignore[misc, assignment]
+        pipeline(make, batching="group_into_batches")(blocks, url, grpc_url)
+
+    return load
+
+
+BATCHINGS: dict[str, Load] = {
+    "in bundles": pipeline(numpy_rows, batching="bundle"),
+    "GroupIntoBatches, ours": pipeline(numpy_rows, batching="group_into_batches"),
+    "GroupIntoBatches, Beam's own": _batches_of_beam(numpy_rows),
+}
+"""The ways to make batches of bounded input."""
+
+CONTESTANTS: dict[str, Load] = {
+    "source of dicts": source(numpy_rows),
+    "source of dicts, lists": source(list_rows),
+    "source of record batches": source(tables),
+    "dicts": pipeline(numpy_rows),
+    "dicts, written consumed": pipeline(numpy_rows, consumed=True),
+    "dicts, lists": pipeline(list_rows),
+    "record batches": pipeline(tables),
+    "record batches, bare loop": _bare_loop(tables),
+    **{name: official_batch(open_batch, list_rows) for name, open_batch in BATCHES.items()},
+    "official insert_many(1000)": official_insert_many(list_rows),
 }
 """By name: what takes a number of blocks, the REST and the gRPC address."""
 
@@ -197,11 +246,7 @@ def main() -> None:
     """Load once, and print the cost."""
     name, objects, url, grpc_url = sys.argv[1:]
     blocks = max(1, int(objects) // BLOCK)
-    started, cpu = time.perf_counter(), time.process_time()
-    CONTESTANTS[name](blocks, url, grpc_url)
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(asdict(Cost(blocks * BLOCK, seconds, cpu, peak))))
+    print_cost(blocks * BLOCK, lambda: (CONTESTANTS | BATCHINGS)[name](blocks, url, grpc_url))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def ours(data: list[dict[str, Any]]) -> bytes:
     """Map and encode, then join the request."""
     mapper = Mapper("Article", id_field="id", vector_field="embedding")
     encoder = ObjectEncoder(SCHEMA)
-    return join_request(encoder.encode(mapper.map(row, SCHEMA)).payload for row in data)
+    return join_request(encoder.encode(mapper.map(row, SCHEMA)) for row in data)
 
 
 def official(data: list[dict[str, Any]]) -> bytes:

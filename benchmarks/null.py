@@ -44,7 +44,7 @@ class NullServer:
         ports = free_ports()
         self.url = f"http://{LOOPBACK}:{ports.rest}"
         self.grpc_url = f"{LOOPBACK}:{ports.grpc}"
-        command = [binary(), "-rest", str(ports.rest), "-grpc", str(ports.grpc), "-delay", f"{delay_ms}ms"]
+        command = [str(binary()), "-rest", str(ports.rest), "-grpc", str(ports.grpc), "-delay", f"{delay_ms}ms"]
         self._process = subprocess.Popen(command)
 
     def __enter__(self) -> NullServer:
@@ -66,5 +66,6 @@ class NullServer:
         self._process.wait(10)
 
     def taken(self) -> dict[str, int]:
-        """``requests`` of BatchObjects that came, and their ``bytes``."""
+        """``requests`` of BatchObjects and their ``bytes``, ``searches``, ``checks`` of health, and of REST ``meta``
+        and ``descriptions`` of collections."""
         return requests.get(f"{self.url}/count", timeout=10).json()

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("apache-beam", "grpcio", "numpy", "protobuf", "pyarrow", "weaviate-client")
 
 
@@ -37,7 +37,7 @@ class Figure:
 
 def report(benchmark: str, figures: list[Figure], measured: dict[str, Any]) -> int:
     """Print the figures, keep everything that was measured, and return the exit code."""
-    _RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(exist_ok=True)
     result = {
         "benchmark": benchmark,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -50,7 +50,7 @@ def report(benchmark: str, figures: list[Figure], measured: dict[str, Any]) -> i
         "measured": measured,
         "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
     }
-    (_RESULTS / f"{benchmark}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / f"{benchmark}.json").write_text(json.dumps(result, indent=2) + "\n")
     for figure in figures:
         print(figure)
     return 0 if all(figure.met for figure in figures) else 1

@@ -123,6 +123,28 @@ class GroupBoundedIntoBatches(GroupIntoBatches.WithShardedKey):
         )
 
 
+class GroupUnboundedIntoBatches(GroupIntoBatches.WithShardedKey):
+    """``GroupIntoBatches.WithShardedKey`` with one shard of a collection in each process.
+
+    Beam's own has one for each thread. Elements that come one by one are spread over so many batches that each waits
+    out the whole of its time and is small.
+    """
+
+    def expand(self, pcoll: beam.PCollection) -> beam.PCollection:
+        sharded = typehints.Tuple[ShardedKeyType[str], Batched]  # type: ignore[misc, valid-type]
+        return (
+            pcoll
+            | "Shard" >> beam.Map(_sharded_by_process).with_output_types(sharded)
+            | "Batch"
+            >> GroupIntoBatches(self.params.batch_size, self.params.max_buffering_duration_secs, self.clock)
+        )
+
+
+def _sharded_by_process(element: tuple[str, Batched]) -> tuple[ShardedKey, Batched]:
+    key, value = element
+    return ShardedKey(key, _PROCESS), value
+
+
 def _sharded(element: tuple[str, Batched]) -> tuple[ShardedKey, Batched]:
     key, value = element
     return ShardedKey(key, _PROCESS + threading.get_ident().to_bytes(8, "big")), value

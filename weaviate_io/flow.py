@@ -8,7 +8,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from weaviate_io.depth import LEAST, Depth
 
 MAX_OBJECTS = 1000
 """Most objects in a request: more bring no speed and put more in doubt when one is lost."""
@@ -168,6 +171,8 @@ class Flow:
         self._places = Places(max_in_flight)
         self._in_flight = 0
         self._memory = Memory()
+        self._looking = 0
+        self.depth = Depth()
         self._changed = threading.Condition()
         self.max_bytes = MAX_BYTES
 
@@ -226,6 +231,7 @@ class Flow:
                 self._memory.refused(size, time.monotonic(), pause)
 
     def _push_back(self, seconds: float) -> bool:
+        self.depth.reset()
         now = time.monotonic()
         return self._places.pushed_back(now - seconds, now)
 
@@ -236,6 +242,7 @@ class Flow:
     def too_slow(self, collection: str, objects: int, seconds: float, vectorized: bool) -> None:
         """Learn from a request that ran into its deadline."""
         with self._changed:
+            self.depth.reset()
             self._slowest_lost = max(self._slowest_lost, seconds)
             size = self.request_size(collection, vectorized)
             self._sizes[collection] = max(1, min(size, objects // 2))
@@ -259,6 +266,28 @@ class Flow:
         """Learn that the server, or a balancer before it, takes no request of more than ``limit`` bytes."""
         with self._changed:
             self.max_bytes = max(1, min(self.max_bytes, limit))
+
+    def sender_limit(self, open_requests: int) -> int:
+        """Requests that a sender may have open, looked up or in flight.
+
+        Each has two; beyond them the senders of a process share its places, and as many for what is looked up.
+
+        Args:
+          open_requests: of that sender.
+        """
+        free = 2 * self._places.limit - self._in_flight - self._looking
+        return max(LEAST, min(self.depth.limit, open_requests + free))
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Count a request whose objects are looked up as open."""
+        with self._changed:
+            self._looking += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._looking -= 1
 
     def acquire(self) -> float:
         """Take one of the places in flight; waits until a running request ends, which its deadline bounds.

@@ -105,9 +105,9 @@ class Kind(ABC):
         """
 
     @property
-    def sender_limit(self) -> int:
-        """Requests that a sender may have in flight; one where the job has a limit, which counts senders."""
-        return 2 if self.max_requests_in_flight is None else 1
+    def sender_limit(self) -> Optional[int]:
+        """Requests that a sender may have open; one where the job has a limit, which counts senders."""
+        return None if self.max_requests_in_flight is None else 1
 
     @property
     def level(self) -> Optional[int]:

@@ -4,7 +4,7 @@ a reply. It decides nothing."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Optional, Union
 
 from weaviate_io import proto
@@ -52,6 +52,11 @@ class Tally:
     throttled_seconds: float = 0.0
     batch_sizes: list[int] = field(default_factory=list)
     latencies_ms: list[int] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Add what another one counted."""
+        for counted in fields(self):
+            setattr(self, counted.name, getattr(self, counted.name) + getattr(other, counted.name))
 
 
 class Fault(NamedTuple):

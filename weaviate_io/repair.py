@@ -44,8 +44,15 @@ class Method(Protocol):
     def call(self, client: Client, payload: bytes, timeout: float) -> Any:
         """Start the call and return its future."""
 
-    def prepare(self, search: Search, request: Request) -> list[Outcome]:
-        """Look at a request that is about to be sent; takes out what needs no sending, and gives its outcomes."""
+    def asks_before(self, request: Request) -> bool:
+        """Whether :meth:`prepare` asks the server about a request."""
+
+    def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
+        """Look at a request that is about to be sent; takes out what needs no sending, and gives its outcomes.
+
+        Where it asks the server, other requests are sent and judged in other threads meanwhile; it touches nothing but
+        what it is given.
+        """
 
     def doubt(self, request: Request) -> int:
         """Give the entries of a request, of which some may be stored, their next steps; says how many are repaired."""
@@ -80,7 +87,14 @@ class BatchObjects:
     def call(self, client: Client, payload: bytes, timeout: float) -> Any:
         return client.batch_objects(payload, timeout)
 
-    def prepare(self, search: Search, request: Request) -> list[Outcome]:
+    def asks_before(self, request: Request) -> bool:
+        return (
+            self._verify in ("existing", "all")
+            and request.schema.indexes_vectors
+            and (request.block is not None or any(not entry.attempts for entry in request.entries))
+        )
+
+    def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
         """Plan the repair of what is stored already without being indexed.
 
         Where there is such an object, all others of the request are repaired too: those that the index knows may
@@ -97,7 +111,7 @@ class BatchObjects:
             if not entry.attempts and (schema.makes_vectors or entry.has_vectors)
         ]
         if self._verify == "repair":
-            self._tally.repaired += self.doubt(request.part(fresh))
+            tally.repaired += self.doubt(request.part(fresh))
             return []
         for entry in fresh:
             entry.suspect = self._verify == "all"
@@ -105,15 +119,15 @@ class BatchObjects:
         for tenant, entries in tenants_of(fresh).items():
             ids = stored_ids(search, schema, tenant, [entry.uuid for entry in entries])
             stored += [entry for entry in entries if entry.uuid in ids]
-        self._tally.verified += len(stored)
+        tally.verified += len(stored)
         lost, untold = self._not_in_index(search, schema, stored)
-        self._tally.unindexed += len(lost)
+        tally.unindexed += len(lost)
         if lost:
-            self._tally.repaired += self.doubt(request)
+            tally.repaired += self.doubt(request)
             for entry in request.entries:
                 entry.suspect = True
         elif untold:
-            self._tally.repaired += self.doubt(request.part(untold))
+            tally.repaired += self.doubt(request.part(untold))
         return []
 
     def doubt(self, request: Request) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -68,7 +69,7 @@ class Sender:
       method: what is called, and how doubt about its outcome is settled.
       consistency_level: number of the level (``proto.CONSISTENCY_LEVELS``), None for the server's default.
       batch_size: most objects in a request; None lets it adapt up to 1,000.
-      max_in_flight: open requests of this sender.
+      max_in_flight: open requests of this sender; None lets them adapt, from 2 to 32.
       budget: seconds of failing after which a request is given up.
       longest_wait: seconds that an object may wait for rate limits, which do not count as failing.
       pause: seconds to wait before the next try, of the number of failed ones.
@@ -83,7 +84,7 @@ class Sender:
         *,
         consistency_level: Optional[int] = None,
         batch_size: Optional[int] = None,
-        max_in_flight: int = 2,
+        max_in_flight: Optional[int] = None,
         budget: float = BUDGET,
         longest_wait: float = LONGEST_WAIT,
         pause: Callable[[int], float] = pause_after,
@@ -100,10 +101,8 @@ class Sender:
         self._pause = pause
         self._patience = Patience(client, budget, longest_wait, pause, wait)
         self._waiting: deque[Request] = deque()
-        self._in_flight = 0
-        self._answers: queue.SimpleQueue[tuple[Request, Any, Verdict | Exception | None, float]] = (
-            queue.SimpleQueue()
-        )
+        self._open = 0
+        self._answers: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._outcomes: list[Outcome] = []
         self.tally = tally or Tally()
 
@@ -124,12 +123,12 @@ class Sender:
         """
         for part in self._parts(schema, objects):
             self._waiting.append(Request(schema, part, time.monotonic() + self._budget))
-            self._pump(self._max_in_flight)
+            self._pump()
         return self._take()
 
     def drain(self) -> list[Outcome]:
         """Wait until every object has an outcome, and return what is new."""
-        self._pump(0)
+        self._pump(until_idle=True)
         return self._take()
 
     def _take(self) -> list[Outcome]:
@@ -173,11 +172,17 @@ class Sender:
         if request:
             yield request
 
-    def _pump(self, open_requests: int) -> None:
-        """Send and judge until no more than so many requests are open, all of them in flight or pausing."""
+    @property
+    def _limit(self) -> int:
+        """Requests that may be open now: in flight, or about to be and looked up."""
+        return self._flow.sender_limit(self._open) if self._max_in_flight is None else self._max_in_flight
+
+    def _pump(self, until_idle: bool = False) -> None:
+        """Send and judge until no more requests are open than may be, all of them under way or pausing."""
         while True:
             self._start_ready()
-            if self._in_flight + len(self._waiting) <= open_requests:
+            most = 0 if until_idle else self._limit
+            if self._open + len(self._waiting) <= most and self._answers.empty():
                 return
             self._judge_next()
 
@@ -185,19 +190,52 @@ class Sender:
         now = time.monotonic()
         for _ in range(len(self._waiting)):
             request = self._waiting.popleft()
-            if request.not_before <= now and self._in_flight < self._max_in_flight:
+            if request.not_before <= now and self._open < self._limit:
                 self._start(request)
             else:
                 self._waiting.append(request)
 
     def _start(self, request: Request) -> None:
+        self._open += 1
+        request.opened_at, request.company = time.monotonic(), self._open
+        if self._method.asks_before(request):
+            # A round trip, in which others are made, sent and judged. It ends by itself if nobody waits for it.
+            threading.Thread(target=self._look, args=(request,), name="weaviate-io-look", daemon=True).start()
+        else:
+            self._looked(request, *self._prepare(request))
+
+    def _look(self, request: Request) -> None:
+        """Prepare a request in a thread of its own; what follows is up to the owner of the sender."""
+        try:
+            with self._flow.looking():
+                prepared = self._prepare(request)
+        except BaseException as error:
+            raised = error
+            self._answers.put(lambda: self._raise(raised))
+        else:
+            self._answers.put(lambda: self._looked(request, *prepared))
+
+    def _prepare(self, request: Request) -> tuple[list[Outcome], Tally]:
+        tally = Tally()
+        outcomes = self._method.prepare(lambda search: self._search(search, request, tally), request, tally)
+        return outcomes, tally
+
+    @staticmethod
+    def _raise(error: BaseException) -> None:
+        raise error
+
+    def _looked(self, request: Request, outcomes: list[Outcome], tally: Tally) -> None:
+        self.tally.add(tally)
+        self._outcomes += outcomes
+        if len(request):
+            self._send(request)
+        else:
+            self._open -= 1
+
+    def _send(self, request: Request) -> None:
         self.tally.throttled_seconds += self._flow.acquire()
         try:
             self._cut_to_size(request)
-            self._outcomes += self._method.prepare(lambda search: self._search(search, request), request)
-            if not len(request):
-                self._flow.release()
-                return
             payload = join_request(request.contents, self._consistency_level)
             request.sent_at = time.monotonic()
             call = self._method.call(self._client, payload, self._flow.deadline(request.schema.makes_vectors))
@@ -209,7 +247,6 @@ class Sender:
         self.tally.requests += 1
         self.tally.bytes += len(payload)
         self.tally.batch_sizes.append(len(request))
-        self._in_flight += 1
         call.add_done_callback(lambda done: self._answered(request, done))
 
     def _cut_to_size(self, request: Request) -> None:
@@ -234,7 +271,7 @@ class Sender:
         except Exception as error:  # gRPC would only log it, and the owner wait forever
             verdict = error
         self._flow.release()
-        self._answers.put((request, call, verdict, seconds))
+        self._answers.put(lambda: self._judge(request, call, verdict, seconds))
 
     def _learn(self, request: Request, call: Any, seconds: float) -> Optional[Verdict]:
         """Tell the flow what the answer shows of the server; returns what it means where the call failed."""
@@ -245,6 +282,9 @@ class Sender:
             is_full = NO_MEMORY.encode() in call.result()
             if not is_full:
                 self._flow.finished(name, objects, seconds, vectorized)
+                self._flow.depth.answered(
+                    request.company, objects, request.sent_at + seconds - request.opened_at
+                )
         else:
             verdict = call_verdict(code, call.details() or "", status_details(call))
             is_full = verdict.reason == "out_of_memory"
@@ -260,14 +300,17 @@ class Sender:
         """Wait for an answer or for the end of a pause, whichever comes first."""
         started = time.monotonic()
         timeout = None
-        if self._waiting and self._in_flight < self._max_in_flight:
+        if self._waiting and self._open < self._limit:
             timeout = max(0.0, min(request.not_before for request in self._waiting) - started)
         try:
-            request, call, verdict, seconds = self._answers.get(timeout=timeout)
+            judge = self._answers.get(timeout=timeout)
         except queue.Empty:
             self.tally.throttled_seconds += time.monotonic() - started
             return
-        self._in_flight -= 1
+        judge()
+
+    def _judge(self, request: Request, call: Any, verdict: Verdict | Exception | None, seconds: float) -> None:
+        self._open -= 1
         self.tally.latencies_ms.append(int(seconds * 1000))
         if isinstance(verdict, Exception):
             raise verdict
@@ -353,7 +396,9 @@ class Sender:
         unsure = [entry for entry in finished if entry.is_unsure]
         if unsure:
             finished = [entry for entry in finished if not entry.is_unsure]
-            found = self._method.check(lambda search: self._search(search, request), request, unsure)
+            found = self._method.check(
+                lambda search: self._search(search, request, self.tally), request, unsure
+            )
             self.tally.repaired += len(found.planned)
             going_on += found.planned
             finished += found.settled
@@ -366,18 +411,19 @@ class Sender:
         if entries:
             self._outcomes.append(outcome_of(request.schema, entries, None))
 
-    def _search(self, search: Any, request: Request) -> Any:
+    def _search(self, search: Any, request: Request, tally: Tally) -> Any:
         """Search until an answer comes or the request's time is up."""
+
+        def throttled(seconds: float) -> None:
+            tally.throttled_seconds += seconds
+
         try:
-            return search_until(self._client, search, request.give_up_at, self._pause, self._throttled)
+            return search_until(self._client, search, request.give_up_at, self._pause, throttled)
         except SearchRefused as error:
             raise SearchRefused(
                 error.reason,
                 f"{error}; verify='off' and check_targets=False read only what has to be repaired",
             ) from None
-
-    def _throttled(self, seconds: float) -> None:
-        self.tally.throttled_seconds += seconds
 
     def _retry_objects(self, request: Request, failing: Sequence[tuple[Entry, Fault]]) -> None:
         """Send single objects again; what keeps failing until its tries or the budget are spent is given up."""

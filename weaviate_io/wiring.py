@@ -16,11 +16,16 @@ from typing import Any, Optional, TypeVar
 import apache_beam as beam
 from apache_beam import typehints
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
-from apache_beam.transforms.util import GroupIntoBatches
 from apache_beam.transforms.window import GlobalWindows
 
 from weaviate_io import proto
-from weaviate_io.batching import BATCH_SIZE, MAX_BUFFERING_SECONDS, Batched, GroupBoundedIntoBatches
+from weaviate_io.batching import (
+    BATCH_SIZE,
+    MAX_BUFFERING_SECONDS,
+    Batched,
+    GroupBoundedIntoBatches,
+    GroupUnboundedIntoBatches,
+)
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.flow import MAX_OBJECTS
 from weaviate_io.kind import Kind
@@ -120,7 +125,7 @@ class Write(beam.PTransform):
             batches: beam.PTransform = GroupBoundedIntoBatches(batch_size)
         else:
             seconds = MAX_BUFFERING_SECONDS if self._buffering is None else self._buffering
-            batches = GroupIntoBatches.WithShardedKey(batch_size, seconds)
+            batches = GroupUnboundedIntoBatches(batch_size, seconds)
         encode = beam.ParDo(EncodeFn(settings), **gate).with_outputs(FAILED, main="encoded")
         encoded, unusable = self._typed(pcoll | "Encode" >> encode, typehints.Tuple[str, Batched])  # type: ignore[misc]
         grouped = encoded | "Global" >> beam.WindowInto(GlobalWindows()) | "GroupIntoBatches" >> batches

@@ -2,7 +2,7 @@
 //
 // It answers BatchObjects, BatchReferences, Search and the health check with an empty message, each after a
 // delay if one is asked for, and the few REST paths that clients ask before they write. Requests are counted,
-// not parsed; GET /count gives how many BatchObjects came and how many bytes they had.
+// not parsed; GET /count gives how many of each kind came, and how many bytes the BatchObjects had.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 
 const largest = 104858000 // bytes in a message, as the real server has it
 
-var requests, size atomic.Int64
+var requests, searches, checks, meta, descriptions, size atomic.Int64
 
 // untouched hands messages on as the bytes they are.
 type untouched struct{}
@@ -46,9 +46,13 @@ func answer(delay time.Duration) grpc.StreamHandler {
 			return err
 		}
 		if strings.HasSuffix(method, "/Check") {
+			checks.Add(1)
 			return stream.SendMsg([]byte{8, 1}) // SERVING
 		}
 		time.Sleep(delay)
+		if strings.HasSuffix(method, "/Search") {
+			searches.Add(1)
+		}
 		if strings.HasSuffix(method, "/BatchObjects") {
 			requests.Add(1)
 			size.Add(int64(length))
@@ -79,6 +83,13 @@ func reply(body string) http.HandlerFunc {
 	}
 }
 
+func counted(counter *atomic.Int64, answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		counter.Add(1)
+		answer(w, r)
+	}
+}
+
 func main() {
 	rest := flag.Int("rest", 0, "port of REST")
 	port := flag.Int("grpc", 0, "port of gRPC")
@@ -86,18 +97,20 @@ func main() {
 	flag.Parse()
 
 	mux := http.NewServeMux()
-	mux.HandleFunc("/v1/meta", reply(fmt.Sprintf(
-		`{"hostname":"null","version":"1.39.3","modules":{},"grpcMaxMessageSize":%d}`, largest)))
+	mux.HandleFunc("/v1/meta", counted(&meta, reply(fmt.Sprintf(
+		`{"hostname":"null","version":"1.39.3","modules":{},"grpcMaxMessageSize":%d}`, largest))))
 	mux.HandleFunc("/v1/nodes", reply(`{"nodes":[{"name":"null","status":"HEALTHY","version":"1.39.3",
 		"gitHash":"","stats":{"objectCount":0,"shardCount":1},"batchStats":{"queueLength":0,"ratePerSecond":0},
 		"shards":null}]}`))
 	mux.HandleFunc("/v1/.well-known/ready", reply(""))
 	mux.HandleFunc("/v1/.well-known/live", reply(""))
 	mux.HandleFunc(schemaPath, func(w http.ResponseWriter, r *http.Request) {
+		descriptions.Add(1)
 		reply(description(strings.TrimPrefix(r.URL.Path, schemaPath)))(w, r)
 	})
 	mux.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) {
-		reply(fmt.Sprintf(`{"requests":%d,"bytes":%d}`, requests.Load(), size.Load()))(w, r)
+		reply(fmt.Sprintf(`{"requests":%d,"bytes":%d,"searches":%d,"checks":%d,"meta":%d,"descriptions":%d}`,
+			requests.Load(), size.Load(), searches.Load(), checks.Load(), meta.Load(), descriptions.Load()))(w, r)
 	})
 	go func() { log.Fatal(http.ListenAndServe(fmt.Sprintf("127.0.0.1:%d", *rest), mux)) }()
 

@@ -76,7 +76,7 @@ def rig(fake: FakeWeaviate) -> Iterator[Callable[..., Verified]]:
 def test_where_nothing_is_stored_one_look_up_a_request_is_all_it_costs(rig: Callable[..., Verified]) -> None:
     fresh = rig()
     fresh.write(*range(20))
-    assert [method for method, _ in fresh.calls()] == ["Search", "BatchObjects"] * 2
+    assert sorted(method for method, _ in fresh.calls()) == ["BatchObjects", "BatchObjects", "Search", "Search"]
     assert (fresh.tally.verified, fresh.tally.unindexed, fresh.tally.repaired) == (0, 0, 0)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import apache_beam as beam
@@ -12,6 +14,7 @@ from apache_beam.transforms.window import FixedWindows, SlidingWindows, Timestam
 
 from tests.write.running import FN_API, LOOPBACK
 from weaviate_io import WriteToWeaviate
+from weaviate_io.batching import _sharded_by_process
 from weaviate_io.testing import ErrorsWhere
 
 SCHEMA = {"class": "Event", "properties": [{"name": "second", "dataType": ["int"]}]}
@@ -109,3 +112,14 @@ def test_max_errors_counts_per_process_only(write, into, caplog):
     assert "max_errors=10 counts per worker process only: the input is unbounded" in caplog.text
     with pytest.raises(Exception, match="10 objects failed, max_errors=9 is allowed"):
         write(Clock(50), WriteToWeaviate(**into, max_errors=9))
+
+
+def test_all_threads_of_a_process_fill_the_same_batches():
+    with ThreadPoolExecutor(4) as pool:
+        meeting = Barrier(4)
+
+        def shard(number: int) -> Any:
+            meeting.wait(30)  # each in a thread of its own
+            return _sharded_by_process(("Event", (b"", number, None)))[0]
+
+        assert len(set(pool.map(shard, range(4)))) == 1

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from weaviate_io import proto
 from weaviate_io.client import Client
-from weaviate_io.outcome import Failure, Outcome, outcome_of
+from weaviate_io.outcome import Failure, Outcome, Tally, outcome_of
 from weaviate_io.repair import Found
 from weaviate_io.request import Entry, Request
 from weaviate_io.verification import Search, by_ids
@@ -38,12 +38,14 @@ class BatchReferences:
     def call(self, client: Client, payload: bytes, timeout: float) -> Any:
         return client.batch_references(payload, timeout)
 
-    def prepare(self, search: Search, request: Request) -> list[Outcome]:
+    def asks_before(self, request: Request) -> bool:
+        return self._looks_for_targets(request) or self._looks_for_existing(request)
+
+    def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        # The server itself looks for the targets of an object that has a tenant.
-        if self._check_targets and not request.tries and not request.schema.multi_tenant:
+        if self._looks_for_targets(request):
             outcomes += _take_out(request, self._without_target(search, request))
-        if self._skip_existing or request.in_doubt:
+        if self._looks_for_existing(request):
             outcomes += _take_out(request, dict.fromkeys(self._existing(request)))
         return outcomes
 
@@ -53,6 +55,13 @@ class BatchReferences:
 
     def check(self, search: Search, request: Request, entries: Sequence[Entry]) -> Found:
         return Found([], list(entries), [])
+
+    def _looks_for_targets(self, request: Request) -> bool:
+        # The server itself looks for the targets of an object that has a tenant.
+        return self._check_targets and not request.tries and not request.schema.multi_tenant
+
+    def _looks_for_existing(self, request: Request) -> bool:
+        return self._skip_existing or request.in_doubt
 
     def _without_target(self, search: Search, request: Request) -> dict[int, Optional[Failure]]:
         """The entries whose target does not exist, by their place in the request."""

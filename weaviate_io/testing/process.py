@@ -195,6 +195,11 @@ class ProcessNode:
                 .result()
             )
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process, ``None`` before the first start."""
+        return self._process.pid if self._process is not None else None
+
     def exit_code(self) -> int | None:
         """The exit code, ``None`` while it runs."""
         return self._process.poll() if self._process is not None else 0

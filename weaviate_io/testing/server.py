@@ -259,6 +259,10 @@ class WeaviateServer:
             raise IndexError(f"the server has {len(self._nodes)} node(s), there is no node {index}")
         return self._nodes[index]
 
+    def pid(self, node: int = 0) -> int | None:
+        """The process of a node; None where it runs in Docker."""
+        return getattr(self._node(node), "pid", None)
+
     def kill(self, node: int = 0) -> None:
         """End a node at once, as ``kill -9`` does."""
         self._node(node).kill()

@@ -1,0 +1,120 @@
+"""How many requests a sender keeps open: as many as bring something."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from tests.sender.harness import Rig, told
+from weaviate_io.depth import LEAST, MOST, Depth
+from weaviate_io.flow import Flow
+from weaviate_io.repair import BatchObjects
+from weaviate_io.testing import FakeWeaviate
+
+
+def served(depth: Depth, requests: int, *, away: float = 0.0, work: float = 0.0) -> list[int]:
+    """The limit after each of some requests of a sender that has always as many open as it may.
+
+    Args:
+      away: seconds that an answer takes, however many there are.
+      work: seconds that the server is busy with one, and with one after the other.
+    """
+    limits = []
+    for _ in range(requests):
+        depth.answered(depth.limit, 1000, max(away + work, work * depth.limit))
+        limits.append(depth.limit)
+    return limits
+
+
+def test_far_from_the_server_the_depth_doubles_with_each_round() -> None:
+    limits = served(Depth(), 40, away=0.05)
+    assert limits[:6] == [2, 4, 4, 4, 4, 8]
+    assert limits[-1] == MOST
+
+
+def test_a_busy_server_is_rarely_given_more_than_two() -> None:
+    limits = served(Depth(), 1000, work=0.5)
+    assert limits[-1] == LEAST
+    assert sum(limit > LEAST for limit in limits) <= 24
+    assert max(limits) == 2 * LEAST
+
+
+@pytest.mark.parametrize("requests", [6, 10])
+def test_between_them_it_grows_until_the_server_is_busy(requests: int) -> None:
+    limits = served(Depth(), 200, away=0.01 * requests, work=0.01)
+    assert requests / 2 <= limits[-1] <= 2 * requests
+
+
+def test_it_shrinks_again_once_the_server_is_busy() -> None:
+    depth = Depth()
+    served(depth, 100, away=0.05)
+    assert served(depth, 200, work=0.5)[-1] == LEAST
+
+
+def test_a_slowly_growing_index_does_not_deepen_it() -> None:
+    depth = Depth()
+    deepest = [max(served(depth, 10, work=0.1 * 1.02**step)) for step in range(200)]
+    assert max(deepest) == 2 * LEAST
+
+
+def test_nothing_is_learned_where_the_sender_has_less_to_send() -> None:
+    depth = Depth()
+    for _ in range(100):
+        depth.answered(1, 1000, 0.05)
+    assert depth.limit == LEAST
+
+
+def test_push_back_and_lost_requests_begin_anew() -> None:
+    flow = Flow(90.0)
+    served(flow.depth, 100, away=0.05)
+    flow.pushed_back(1.0)
+    assert flow.depth.limit == LEAST
+    served(flow.depth, 100, away=0.05)
+    flow.too_slow("C", 1000, 90.0, vectorized=False)
+    assert flow.depth.limit == LEAST
+
+
+def test_senders_share_what_is_beyond_two_requests_each() -> None:
+    flow = Flow(90.0, max_in_flight=4)
+    served(flow.depth, 100, away=0.05)
+    for _ in range(4):
+        flow.finished("C", 1, 0.05, vectorized=False)  # the server takes more than the first two
+    limit_alone = flow.sender_limit(0)
+    for _ in range(4):
+        flow.acquire()
+    with flow.looking(), flow.looking():
+        assert (limit_alone, flow.sender_limit(6), flow.sender_limit(0)) == (8, 8, LEAST)
+
+
+class Meeting(BatchObjects):
+    """Look-ups that end only once so many of them are going on."""
+
+    def __init__(self, parties: int) -> None:
+        super().__init__("existing")
+        self._barrier = threading.Barrier(parties)
+
+    def prepare(self, *arguments: Any) -> list[Any]:
+        self._barrier.wait(30)
+        return super().prepare(*arguments)
+
+
+def test_look_ups_of_several_requests_go_on_at_once(fake: FakeWeaviate) -> None:
+    with Rig(fake, batch_size=1, method=Meeting(2), max_in_flight=None) as rig:
+        rig.send(*range(4))
+        assert [one.failure for one in told([*rig.outcomes, *rig.drain()])] == [None] * 4
+
+
+class Broken(BatchObjects):
+    """Look-ups that fail."""
+
+    def prepare(self, *arguments: Any) -> list[Any]:
+        raise ValueError("no look-up")
+
+
+def test_what_goes_wrong_in_a_look_up_is_raised_to_the_owner_and_keeps_no_place(fake: FakeWeaviate) -> None:
+    with Rig(fake, batch_size=1, method=Broken("existing"), max_in_flight=None) as rig:
+        with pytest.raises(ValueError, match="no look-up"):
+            rig.write(*range(4))
+        assert rig.client.flow.wait_idle(30)

@@ -1,0 +1,123 @@
+"""The cost of an object beside the official client's, in the same process: ratios of CPU, with room for noise."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import apache_beam as beam
+import grpc
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+import weaviate_io
+from benchmarks.encoding import SCHEMA, official, ours, rows
+from weaviate_io import WriteToWeaviate, client, proto
+from weaviate_io.flow import Flow
+
+ROUNDS = 3
+
+
+def least_cpu(function: Callable[[], Any]) -> float:
+    """Seconds of CPU of this process; the least of some rounds, as others only add to it."""
+    times = []
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        function()
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+def test_an_object_is_encoded_with_a_sixth_of_the_official_clients_cpu() -> None:
+    data = rows(300)
+    assert least_cpu(lambda: ours(data)) <= least_cpu(lambda: official(data)) / 6
+
+
+def test_a_write_imports_no_reader_check_or_dead_letter_of_others() -> None:
+    program = """
+import sys
+from weaviate_io import WriteToWeaviate
+print(*sorted(name for name in sys.modules if name.startswith("weaviate_io.")))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = set(ran.stdout.split())
+    assert "weaviate_io.write" in imported
+    assert (
+        not {f"weaviate_io.{name}" for name in ("files", "check", "failures", "references", "testing")}
+        & imported
+    )
+
+
+def test_every_public_name_is_there() -> None:
+    assert {name for name in weaviate_io.__all__ if not hasattr(weaviate_io, name)} == set()
+    assert set(weaviate_io.__all__) <= set(dir(weaviate_io))
+    with pytest.raises(AttributeError, match="has no attribute 'WriteToMilvus'"):
+        weaviate_io.WriteToMilvus  # noqa: B018
+
+
+class Acknowledged:
+    """A call that is answered at once: all is well."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.OK
+
+    def result(self) -> bytes:
+        return b""
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        callback(self)
+
+
+class FreeServer:
+    """A client of a server that costs nothing, not even a round trip."""
+
+    max_message_size = 104_858_000
+
+    def __init__(self) -> None:
+        self.flow = Flow(90.0)
+        self.requests = 0
+
+    def schema(self, name: str, refresh: bool = False) -> Any:
+        return SCHEMA
+
+    def redact(self, text: str) -> str:
+        return text
+
+    def stored_dimensions(self, schema: Any) -> dict[str, int]:
+        return {}
+
+    def search(self, request: Any) -> Any:
+        return proto.SearchReply()
+
+    def batch_objects(self, request: bytes, timeout: float) -> Acknowledged:
+        self.requests += 1
+        return Acknowledged()
+
+
+DATA = rows(1000)
+
+
+def block_of_rows(number: int) -> list[dict[str, Any]]:
+    """Found by its name where the pipeline runs, so that the rows are not copied."""
+    return DATA
+
+
+def test_a_pipeline_takes_less_than_the_official_client_needs_to_encode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = FreeServer()
+    monkeypatch.setattr(client, "acquire", lambda connection: server)
+    monkeypatch.setattr(client, "release", lambda connection: None)
+
+    def write(times: int) -> None:
+        with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+            source = pipeline | beam.Create(range(times)) | beam.FlatMap(block_of_rows)
+            source | WriteToWeaviate("Article", url="http://none", id_field="id", vector_field="embedding")
+
+    write(1)
+    whole = (least_cpu(lambda: write(6)) - least_cpu(lambda: write(1))) / 5
+    assert server.requests >= ROUNDS * 6
+    assert whole <= least_cpu(lambda: official(DATA)) / 2
