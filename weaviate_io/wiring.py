@@ -130,12 +130,13 @@ class Write(beam.PTransform):
             grouped = grouped | "Turns" >> turns.with_output_types(typehints.Tuple[int, Any])  # type: ignore[misc]
             send = SendInTurnFn(settings)
         sent, refused = self._typed(grouped | "Send" >> beam.ParDo(send).with_outputs(FAILED, main="written"))
-        # What a timer lets out is lost or doubled in some local runners unless a shuffle follows.
-        written = sent | "Rewindow" >> beam.WindowInto(pcoll.windowing) | "Reshuffle" >> beam.Reshuffle()
+        # What a timer lets out is lost or doubled in some local runners unless a shuffle follows; and what follows a
+        # shuffle must not be a Flatten, also none of the user's, or Flink and Spark refuse the job.
+        written = sent | "Reshuffle" >> beam.Reshuffle() | "Rewindow" >> beam.WindowInto(pcoll.windowing)
         refused = (
             refused
-            | "RewindowFailed" >> beam.WindowInto(pcoll.windowing)
             | "ReshuffleFailed" >> beam.Reshuffle()
+            | "RewindowFailed" >> beam.WindowInto(pcoll.windowing)
         )
         return written, (refused, unusable) | "Failed" >> beam.Flatten()
 
