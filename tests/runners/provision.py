@@ -62,6 +62,7 @@ def flink() -> JobServer:
         f"flink-{FLINK}-{JOB_SERVERS}",
         "org.apache.beam.runners.flink.FlinkJobServerDriver",
         f"org.apache.beam:beam-runners-flink-{FLINK}:{JOB_SERVERS}",
+        "org.slf4j:slf4j-simple:1.7.30",  # or the cluster logs nothing
     )
 
 
@@ -85,10 +86,13 @@ def _job_server(name: str, main: str, *artifacts: str) -> JobServer:
     folder = _folder(name)
     jar, listed = folder / "job-server.jar", folder / "classpath"
     with _locked(folder):
-        paths = listed.read_text().split(os.pathsep) if listed.exists() else []
+        pom, asked = folder / "pom.xml", _pom(artifacts)
+        is_same = listed.exists() and pom.exists() and pom.read_text() == asked
+        paths = listed.read_text().split(os.pathsep) if is_same else []
         if not paths or not jar.exists() or not all(map(os.path.exists, paths)):
             maven = _needed("mvn", "the job servers of Flink and Spark are resolved by Maven")
-            (folder / "pom.xml").write_text(_pom(artifacts))
+            pom.write_text(asked)
+            listed.unlink(missing_ok=True)
             command = [maven, "-q", "-B", f"-Dmaven.repo.local={cache_folder() / 'maven'}"]
             command += ["dependency:build-classpath", f"-Dmdep.outputFile={listed}.new"]
             _run(f"resolving {name}, a few minutes once", command, folder, dict(os.environ))
