@@ -15,7 +15,9 @@ from typing import Any, Optional, TypeVar
 
 import apache_beam as beam
 from apache_beam import typehints
+from apache_beam.options.pipeline_options import DebugOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.transforms.util import GroupIntoBatches
 from apache_beam.transforms.window import GlobalWindows
 
@@ -115,6 +117,7 @@ class Write(beam.PTransform):
         return self._batching == "auto" and not pcoll.is_bounded
 
     def _in_batches(self, pcoll: beam.PCollection, settings: Kind, gate: Mapping[str, Any]) -> tuple[Any, Any]:
+        _keep_whole(pcoll.pipeline)
         batch_size = settings.batch_size or BATCH_SIZE
         if pcoll.is_bounded:
             batches: beam.PTransform = GroupBoundedIntoBatches(batch_size)
@@ -167,6 +170,17 @@ class Write(beam.PTransform):
                 "the DirectRunner loses streaming batches (apache/beam#28716); "
                 "run with --runner=PrismRunner instead"
             )
+
+
+def _keep_whole(pipeline: beam.Pipeline) -> None:
+    """Tell Prism not to split bundles.
+
+    It splits those that are slow, as a bundle is that waits for a server, and then runs both parts at the same time,
+    also where both have elements of the same key: the later one to end overwrites the state of the other, with all
+    objects that wait there.
+    """
+    if isinstance(pipeline.runner, (PortableRunner, SwitchingDirectRunner)):
+        pipeline.options.view_as(DebugOptions).add_experiment("prism_disable_sdf_split")
 
 
 def _with_turn(batch: Any, most: int) -> tuple[int, Any]:

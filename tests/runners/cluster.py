@@ -57,8 +57,8 @@ heartbeat.timeout: 8000
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: 20
 restart-strategy.fixed-delay.delay: 1 s
-state.checkpoints.dir: {folder}/checkpoints
-state.savepoints.dir: {folder}/savepoints
+state.checkpoints.dir: file://{folder}/checkpoints
+state.savepoints.dir: file://{folder}/savepoints
 io.tmp.dirs: {folder}/tmp
 blob.storage.directory: {folder}/tmp
 """
@@ -175,7 +175,7 @@ class Cluster:
 
     def savepoint(self, job_id: str, drain: bool) -> str:
         """Stop a job with a savepoint, and give the savepoint's path; ``drain`` lets its input end first."""
-        asked = self.post(f"jobs/{job_id}/stop", {"targetDirectory": str(self._folder / "savepoints"), "drain": drain})
+        asked = self.post(f"jobs/{job_id}/stop", {"targetDirectory": f"file://{self._folder}/savepoints", "drain": drain})
         done: dict[str, Any] = {}
 
         def is_done() -> bool:

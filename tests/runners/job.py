@@ -15,10 +15,10 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
-from apache_beam.io.watermark_estimators import MonotonicWatermarkEstimator
+from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.window import FixedWindows, TimestampedValue, WindowFn
-from apache_beam.utils.timestamp import Duration
+from apache_beam.utils.timestamp import Duration, Timestamp
 
 from weaviate_io import WriteToWeaviate
 
@@ -62,7 +62,7 @@ class _Count(beam.DoFn):
         self,
         element: tuple[int, int],
         tracker: Any = beam.DoFn.RestrictionParam(_Numbers()),
-        watermark: Any = beam.DoFn.WatermarkEstimatorParam(MonotonicWatermarkEstimator.default_provider()),
+        watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
     ) -> Any:
         part, _ = element
         place = start = tracker.current_restriction().start
@@ -71,6 +71,7 @@ class _Count(beam.DoFn):
                 return
             number = place * PARTS + part
             yield TimestampedValue((number, time.time()), number)
+            watermark.set_watermark(Timestamp(number))
             place += 1
         tracker.defer_remainder(Duration.of(self._pause))
 
