@@ -135,15 +135,15 @@ class Cluster:
 
     def workers(self) -> list[int]:
         """The ids of the processes that run Python code of jobs."""
-        path = f"/proc/{self._processes['pool'].pid}/task/{self._processes['pool'].pid}/children"
         children: list[int] = []
-        for task in Path(path).parents[1].iterdir():
+        for task in Path(f"/proc/{self._processes['pool'].pid}/task").iterdir():
             children += map(int, (task / "children").read_text().split())
         return children
 
-    def kill_worker(self) -> None:
-        """Kill one worker process (-9)."""
-        os.kill(self.workers()[0], signal.SIGKILL)
+    def kill_workers(self) -> None:
+        """Kill them (-9)."""
+        for pid in self.workers():
+            os.kill(pid, signal.SIGKILL)
 
     def slots(self) -> int:
         """How many slots the task managers offer."""

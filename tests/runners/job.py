@@ -26,6 +26,9 @@ COLLECTION = "Article"
 PARTS = 2
 """Into how many parts the numbers are dealt, each with a watermark of its own."""
 
+ENDS = "--shutdown_sources_after_idle_ms=100"
+"""Has Flink end a stream that is over; else its first step stays for ever, where there are checkpoints."""
+
 
 def row(number: int) -> dict[str, Any]:
     """Of ten rows the encoder refuses one and the server another."""
@@ -138,7 +141,8 @@ def _summed(element: tuple[int, Any]) -> int:
 def write(
     numbers: beam.PCollection, folder: str, write_to_weaviate: beam.PTransform, window: WindowFn
 ) -> None:
-    """Write the rows of numbers in windows; keep what comes out, and how many there are of it in each window."""
+    """Write the rows of numbers in windows; keep them, what comes out, and how many of it there are in each window."""
+    numbers | "Keep taken" >> beam.ParDo(Keep(f"{folder}/taken"))
     result = numbers | beam.Map(_row) | beam.WindowInto(window) | write_to_weaviate
     for tag in ("written", "failed"):
         output = getattr(result, tag)

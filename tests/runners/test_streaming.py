@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,14 @@ from apache_beam.utils.timestamp import Timestamp
 
 from tests.oracle.judge import judge, key_of, places_of
 from tests.runners import job
+from tests.runners.outcome import kept
 from tests.runners.places import FLINK, PRISM, Place
 from tests.runners.whole import SCHEMA, fails, refuse_sevens, sent
 from weaviate_io import WriteToWeaviate
 from weaviate_io.testing import ErrorsWhere
 
-STREAMING = {"prism": ("--streaming",), "flink": ("--streaming", "--checkpointing_interval=1000")}
+STREAMING = {"prism": ("--streaming",), "flink": ("--streaming", job.ENDS)}
 WINDOWS = {"fixed": FixedWindows(20), "sliding": SlidingWindows(20, 10), "sessions": Sessions(3)}
-
-
-def kept(folder: Path) -> list[Any]:
-    """(element, timestamp, window, time) of all that a ``Keep`` wrote."""
-    return [one for path in folder.glob("*.kept") for one in pickle.loads(path.read_bytes())]
 
 
 def assigned(window: Any, number: int) -> list[tuple[float, float]]:

@@ -12,6 +12,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
 
 from tests.oracle.judge import Verdict, judge, key_of, places_of
+from tests.runners.job import COLLECTION, row
 from tests.runners.places import Place
 from tests.write.running import Seen, collect, collected
 from weaviate_io import WeaviateObject, WriteToWeaviate, generate_uuid5
@@ -19,19 +20,13 @@ from weaviate_io.progress import counters
 from weaviate_io.testing import ErrorsWhere, FakeWeaviate
 
 SCHEMA = {
-    "class": "Article",
+    "class": COLLECTION,
     "properties": [{"name": "title", "dataType": ["text"]}, {"name": "number", "dataType": ["int"]}],
 }
 CONSUMERS = ("nothing", "group_by_key", "side_input", "file")
 WINDOW = 1000.0
 """Seconds of a window; a row is one second."""
 _PART = 500
-
-
-def row(number: int) -> dict[str, Any]:
-    """Of ten rows the encoder refuses one and the server another."""
-    given: Any = "not a number" if number % 10 == 3 else number
-    return {"title": f"title {number}", "number": given, "vector": [number + 1.0, 0.5]}
 
 
 def refuse_sevens(message: Any) -> str | None:
@@ -50,7 +45,7 @@ def sent(number: int) -> WeaviateObject:
     given = row(number)
     uuid = generate_uuid5(given["title"])
     return WeaviateObject(
-        {"title": given["title"], "number": given["number"]}, uuid, given["vector"], collection="Article"
+        {"title": given["title"], "number": given["number"]}, uuid, given["vector"], collection=COLLECTION
     )
 
 
@@ -107,7 +102,7 @@ def run(place: Place, fake: FakeWeaviate, folder: Path, count: int, batching: st
         pipeline
         | Rows(count)
         | WriteToWeaviate(
-            "Article",
+            COLLECTION,
             url=fake.url,
             grpc_url=fake.grpc_url,
             id_field="title",
