@@ -18,6 +18,7 @@ from apache_beam import typehints
 from apache_beam.options.pipeline_options import DebugOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
 from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.portability.spark_runner import SparkRunner
 from apache_beam.transforms.util import GroupIntoBatches
 from apache_beam.transforms.window import GlobalWindows
 
@@ -169,6 +170,10 @@ class Write(beam.PTransform):
             raise ValueError(
                 "the DirectRunner loses streaming batches (apache/beam#28716); "
                 "run with --runner=PrismRunner instead"
+            )
+        if not pcoll.is_bounded and isinstance(runner, SparkRunner):
+            raise ValueError(
+                "the SparkRunner takes no unbounded input from Python; run with --runner=FlinkRunner instead"
             )
 
 
