@@ -8,6 +8,7 @@ All listen on loopback. Processes can be killed; what they log is in the folder.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -26,7 +27,25 @@ from tests.runners import job, provision
 
 ROOT = Path(__file__).parents[2]
 _OPENED = ("java.lang", "java.util", "java.util.concurrent", "java.nio", "java.net", "java.io", "java.time")
-_SECONDS = 90
+_SECONDS = 240
+_WORKER = """
+import argparse
+
+import grpc
+from apache_beam.portability.api.beam_provision_api_pb2 import GetProvisionInfoRequest
+from apache_beam.portability.api.beam_provision_api_pb2_grpc import ProvisionServiceStub
+from apache_beam.runners.worker.sdk_worker import SdkHarness
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--id")
+parser.add_argument("--provision_endpoint")
+given, _ = parser.parse_known_args()
+asked = ProvisionServiceStub(grpc.insecure_channel(given.provision_endpoint)).GetProvisionInfo(
+    GetProvisionInfoRequest(), metadata=[("worker_id", given.id)], wait_for_ready=True, timeout=60
+)
+SdkHarness(asked.info.control_endpoint.url, worker_id=given.id).run()
+"""
+"""What a container's boot program does, less the fetching of packages."""
 _FLINK = """
 jobmanager.rpc.address: 127.0.0.1
 jobmanager.rpc.port: {rpc}
@@ -79,22 +98,23 @@ class Cluster:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "tmp").mkdir(exist_ok=True)
         flink = provision.flink()
-        self._java = [provision.java(), *(f"--add-opens=java.base/{one}=ALL-UNNAMED" for one in _OPENED)]
+        self._java = [provision.java(), *provision.BRIEF, *(f"--add-opens=java.base/{one}=ALL-UNNAMED" for one in _OPENED)]
         self._classpath = os.pathsep.join(map(str, flink.classpath))
-        rpc, rest, jobs, pool = pick_port(None, None, None, None)
+        rpc, rest, jobs = pick_port(None, None, None)
         self.url = f"http://127.0.0.1:{rest}"
         (self._folder / "flink-conf.yaml").write_text(_FLINK.format(rpc=rpc, rest=rest, folder=self._folder))
         try:
+            boot = self._install()
             self._start_java("manager", "entrypoint.StandaloneSessionClusterEntrypoint")
             for number in (1, 2):
                 self.start_task_manager(number)
-            self._workers(pool)
             endpoint = ["--job-port", str(jobs), "--artifact-port", "0", "--expansion-port", "0"]
             server = [*self._java, "-jar", str(flink.jar), "--flink-master", f"127.0.0.1:{rest}", *endpoint]
             self._start("jobs", [*server, "--artifacts-dir", str(self._folder / "artifacts")])
             self._flags = [
                 *("--runner=FlinkRunner", f"--job_endpoint=localhost:{jobs}", "--parallelism=2"),
-                *("--environment_type=EXTERNAL", f"--environment_config=localhost:{pool}"),
+                # Not a pool of workers: two task managers give their workers the same names, and one ends the other's.
+                *("--environment_type=PROCESS", f"--environment_config={json.dumps({'command': str(boot)})}"),
                 # Its own jars are on the cluster; without this the job server would send them with each job.
                 f"--files_to_stage={flink.jar}",
             ]
@@ -135,9 +155,11 @@ class Cluster:
 
     def workers(self) -> list[int]:
         """The ids of the processes that run Python code of jobs."""
+        parents = [one.pid for name, one in self._processes.items() if name.startswith("tasks-")]
         children: list[int] = []
-        for task in Path(f"/proc/{self._processes['pool'].pid}/task").iterdir():
-            children += map(int, (task / "children").read_text().split())
+        for parent in parents:
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                children += map(int, (task / "children").read_text().split())
         return children
 
     def kill_workers(self) -> None:
@@ -166,7 +188,10 @@ class Cluster:
 
         def is_running() -> bool:
             for one in self.get("jobs/overview")["jobs"]:
-                if one["state"] == "RUNNING" and one["tasks"]["running"] + one["tasks"]["finished"] == one["tasks"]["total"]:
+                if (
+                    one["state"] == "RUNNING"
+                    and one["tasks"]["running"] + one["tasks"]["finished"] == one["tasks"]["total"]
+                ):
                     found.append(one["jid"])
             return bool(found)
 
@@ -175,7 +200,8 @@ class Cluster:
 
     def savepoint(self, job_id: str, drain: bool) -> str:
         """Stop a job with a savepoint, and give the savepoint's path; ``drain`` lets its input end first."""
-        asked = self.post(f"jobs/{job_id}/stop", {"targetDirectory": f"file://{self._folder}/savepoints", "drain": drain})
+        target = {"targetDirectory": f"file://{self._folder}/savepoints", "drain": drain}
+        asked = self.post(f"jobs/{job_id}/stop", target)
         done: dict[str, Any] = {}
 
         def is_done() -> bool:
@@ -192,7 +218,9 @@ class Cluster:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
-                raise TimeoutError(f"{seconds} s passed before the cluster {what}; its logs are in {self._folder}")
+                raise TimeoutError(
+                    f"{seconds} s passed before the cluster {what}; its logs are in {self._folder}"
+                )
             time.sleep(0.1)
 
     def _start_java(self, name: str, main: str) -> None:
@@ -200,8 +228,8 @@ class Cluster:
         command = [*self._java, "-Xmx700m", "-cp", self._classpath, runtime, "--configDir", str(self._folder)]
         self._start(name, command)
 
-    def _workers(self, port: int) -> None:
-        """A pool of workers that knows the built wheel, not the checkout."""
+    def _install(self) -> Path:
+        """The built wheel, unpacked where only the workers and the job look, and the program that starts a worker."""
         source, site = self._folder / "source", self._folder / "site"
         shutil.copytree(
             ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "tests")
@@ -212,13 +240,13 @@ class Cluster:
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(site)
         shutil.copy(job.__file__, self._folder / "job.py")
-        self._environment = {
-            **os.environ,
-            "PYTHONPATH": str(site),
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        }
-        pool = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
-        self._start("pool", pool, self._environment)
+        self._environment = {**os.environ, "PYTHONPATH": str(site)}
+        (self._folder / "worker.py").write_text(_WORKER)
+        boot = self._folder / "boot"
+        worker = f'"{sys.executable}" "{self._folder}/worker.py" "$@" 2>>"{self._folder}/workers.log"'
+        boot.write_text(f'#!/bin/sh\nPYTHONPATH="{site}" exec {worker}\n')
+        boot.chmod(0o755)
+        return boot
 
     def _start(
         self, name: str, command: list[str], environment: dict[str, str] | None = None

@@ -56,9 +56,10 @@ class _Numbers(beam.transforms.core.RestrictionProvider):
 class _Count(beam.DoFn):
     """Hands out a few numbers in a bundle, and goes on after a pause; each is a second of event time."""
 
-    def __init__(self, step: int, pause: float) -> None:
+    def __init__(self, step: int, pause: float, gate: str | None) -> None:
         self._step = step
         self._pause = pause
+        self._gate = gate
 
     @beam.DoFn.unbounded_per_element()
     def process(
@@ -67,9 +68,12 @@ class _Count(beam.DoFn):
         tracker: Any = beam.DoFn.RestrictionParam(_Numbers()),
         watermark: Any = beam.DoFn.WatermarkEstimatorParam(ManualWatermarkEstimator.default_provider()),
     ) -> Any:
-        part, _ = element
+        part, count = element
         place = start = tracker.current_restriction().start
-        while place < start + self._step:
+        end = start + self._step
+        if self._gate is not None and not os.path.exists(self._gate):
+            end = min(end, count // PARTS // 4)
+        while place < end:
             if not tracker.try_claim(place):
                 return
             number = place * PARTS + part
@@ -86,17 +90,19 @@ class Numbers(beam.PTransform):
       count: how many.
       step: how many a part hands out in a bundle.
       pause: seconds between its bundles.
+      gate: path of a file; until it is there, only the first quarter is handed out.
     """
 
-    def __init__(self, count: int, step: int, pause: float) -> None:
+    def __init__(self, count: int, step: int, pause: float, gate: str | None = None) -> None:
         super().__init__()
         self._count = count
+        self._gate = gate
         self._step = step
         self._pause = pause
 
     def expand(self, begin: Any) -> beam.PCollection:
         parts = begin | beam.Create([(part, self._count) for part in range(PARTS)]) | beam.Reshuffle()
-        return parts | "Count" >> beam.ParDo(_Count(self._step, self._pause))
+        return parts | "Count" >> beam.ParDo(_Count(self._step, self._pause, self._gate))
 
 
 class Keep(beam.DoFn):
@@ -138,9 +144,7 @@ def _summed(element: tuple[int, Any]) -> int:
     return sum(1 for _ in element[1])
 
 
-def write(
-    numbers: beam.PCollection, folder: str, write_to_weaviate: beam.PTransform, window: WindowFn
-) -> None:
+def write(numbers: beam.PCollection, folder: str, write_to_weaviate: beam.PTransform, window: WindowFn) -> None:
     """Write the rows of numbers in windows; keep them, what comes out, and how many of it there are in each window."""
     numbers | "Keep taken" >> beam.ParDo(Keep(f"{folder}/taken"))
     result = numbers | beam.Map(_row) | beam.WindowInto(window) | write_to_weaviate
@@ -158,20 +162,22 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--grpc-url", required=True)
     parser.add_argument("--folder", required=True)
+    parser.add_argument("--collection", default=COLLECTION)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--batching", default="auto")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--step", type=int, default=0, help="numbers in a bundle of unbounded input")
     parser.add_argument("--pause", type=float, default=0.1)
+    parser.add_argument("--gate", help="file without which unbounded input stays at its first quarter")
     given, flags = parser.parse_known_args()
     pipeline = beam.Pipeline(options=PipelineOptions(flags))
     if given.step:
-        numbers = pipeline | Numbers(given.count, given.step, given.pause)
+        numbers = pipeline | Numbers(given.count, given.step, given.pause, given.gate)
     else:
         starts = pipeline | beam.Create(range(0, given.count, 100)) | beam.Reshuffle()
         numbers = starts | beam.FlatMap(_bounded)
     transform = WriteToWeaviate(
-        COLLECTION,
+        given.collection,
         url=given.url,
         grpc_url=given.grpc_url,
         id_field="title",

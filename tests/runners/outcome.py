@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.oracle.judge import Problem, judge, key_of, places_of
+from tests.runners.job import COLLECTION
 from tests.runners.whole import fails, sent
 
 TAGS = ("written", "failed")
@@ -23,10 +24,11 @@ def count(folder: Path, tag: str) -> int:
     return len(kept(folder / tag))
 
 
-def problems(server: Any, folder: Path, numbers: Sequence[int]) -> list[Problem]:
+def problems(server: Any, folder: Path, numbers: Sequence[int], collection: str = COLLECTION) -> list[Problem]:
     """What the oracle finds; an outcome that a repeated bundle told again counts once."""
     written, failed = ({key_of(one) for one, *_ in kept(folder / tag)} for tag in TAGS)
-    return judge(places_of(server), map(sent, numbers), written, failed, "number").problems
+    given = (sent(number)._replace(collection=collection) for number in numbers)
+    return judge(places_of(server), given, written, failed, "number").problems
 
 
 def check_repeated(server: Any, folder: Path, numbers: Sequence[int]) -> None:

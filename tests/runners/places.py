@@ -41,7 +41,8 @@ class Place:
 def _started(server: type[JavaJarJobServer], *options: str) -> str:
     """The option that names a job server, which runs until this process ends."""
     (port,) = pick_port(None)
-    StopOnExitJobServer(server(PipelineOptions([*options, f"--job_port={port}"]))).start()
+    brief = [f"--job_server_jvm_properties={one}" for one in provision.BRIEF]
+    StopOnExitJobServer(server(PipelineOptions([*options, *brief, f"--job_port={port}"]))).start()
     return f"--job_endpoint=localhost:{port}"
 
 

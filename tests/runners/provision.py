@@ -29,6 +29,8 @@ JOB_SERVERS = "2.62.0"
 """The newest release whose job servers' parts are on Maven Central as a set that resolves."""
 FLINK = "1.19"
 SPARK = "3.5.0"
+BRIEF = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""What makes a Java process start fast that lives for a minute."""
 _SECONDS = 1800
 
 

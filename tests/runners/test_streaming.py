@@ -89,4 +89,3 @@ def test_bundles_of_one_element_share_requests(place: Place, fake: Any, tmp_path
 def test_bundles_may_be_asked_for(place: Place, fake: Any, tmp_path: Path) -> None:
     stream(place, fake, tmp_path, FixedWindows(20), 200, 10, "bundle")
     check(fake, tmp_path, FixedWindows(20), 200)
-

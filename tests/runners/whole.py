@@ -63,9 +63,7 @@ class Rows(beam.PTransform):
             | beam.Create(range(0, count, _PART))
             | beam.Reshuffle()
             | beam.FlatMap(
-                lambda start: (
-                    TimestampedValue(row(n), n) for n in range(start, min(count, start + _PART))
-                )
+                lambda start: (TimestampedValue(row(n), n) for n in range(start, min(count, start + _PART)))
             )
             | beam.WindowInto(FixedWindows(WINDOW))
         )
@@ -157,7 +155,9 @@ def check(whole: Whole, fake: FakeWeaviate, count: int) -> None:
             told = Counter(one.value.uuid for one in seen)
             assert told == uuids, f"{way}: {told.total()} of {len(expected)}"
         there = Counter((one.timestamp, one.window) for one in consumers["nothing"])
-        assert there == Counter((float(n), (n // WINDOW * WINDOW, (n // WINDOW + 1) * WINDOW)) for n in expected)
+        assert there == Counter(
+            (float(n), (n // WINDOW * WINDOW, (n // WINDOW + 1) * WINDOW)) for n in expected
+        )
         per_window = Counter(n // WINDOW * WINDOW for n in expected)
         grouped = Counter(one.window[0] for one in consumers["group_by_key"])
         assert grouped == per_window
@@ -168,5 +168,3 @@ def check(whole: Whole, fake: FakeWeaviate, count: int) -> None:
     (waited,) = whole.waited
     ends = [one.end for one in fake.requests if one.method == "BatchObjects"]
     assert all(end is not None and end <= waited.value for end in ends), "WaitOn did not wait"
-
-
