@@ -98,7 +98,8 @@ class Cluster:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "tmp").mkdir(exist_ok=True)
         flink = provision.flink()
-        self._java = [provision.java(), *provision.BRIEF, *(f"--add-opens=java.base/{one}=ALL-UNNAMED" for one in _OPENED)]
+        opened = (f"--add-opens=java.base/{one}=ALL-UNNAMED" for one in _OPENED)
+        self._java = [provision.java(), *provision.BRIEF, *opened]
         self._classpath = os.pathsep.join(map(str, flink.classpath))
         rpc, rest, jobs = pick_port(None, None, None)
         self.url = f"http://127.0.0.1:{rest}"
