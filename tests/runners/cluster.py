@@ -32,16 +32,19 @@ _WORKER = """
 import argparse
 
 import grpc
-from apache_beam.portability.api.beam_provision_api_pb2 import GetProvisionInfoRequest
-from apache_beam.portability.api.beam_provision_api_pb2_grpc import ProvisionServiceStub
+from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--id")
 parser.add_argument("--provision_endpoint")
 given, _ = parser.parse_known_args()
-asked = ProvisionServiceStub(grpc.insecure_channel(given.provision_endpoint)).GetProvisionInfo(
-    GetProvisionInfoRequest(), metadata=[("worker_id", given.id)], wait_for_ready=True, timeout=60
+service = beam_provision_api_pb2_grpc.ProvisionServiceStub(grpc.insecure_channel(given.provision_endpoint))
+asked = service.GetProvisionInfo(
+    beam_provision_api_pb2.GetProvisionInfoRequest(),
+    metadata=[("worker_id", given.id)],
+    wait_for_ready=True,
+    timeout=60,
 )
 SdkHarness(asked.info.control_endpoint.url, worker_id=given.id).run()
 """
