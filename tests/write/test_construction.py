@@ -11,6 +11,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.internal import cloudpickle_pickler, pickler
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
+from apache_beam.options.pipeline_options import DebugOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.transforms.window import FixedWindows
@@ -218,6 +219,15 @@ def test_unbounded_input_is_refused_on_the_direct_runner(batching, runner):
         ValueError, match=r"the DirectRunner loses streaming batches .*run with --runner=PrismRunner"
     ):
         pipeline | Unbounded() | WriteToWeaviate("Article", url=URL, batching=batching)
+
+
+@pytest.mark.parametrize("runner", ["PrismRunner", "DirectRunner"])
+@pytest.mark.parametrize(("batching", "splits"), [("bundle", True), ("group_into_batches", False)])
+def test_prism_is_told_not_to_split_bundles_of_objects_that_wait_in_state(runner, batching, splits):
+    pipeline = beam.Pipeline(argv=[f"--runner={runner}"])
+    pipeline | beam.Create([{}]) | WriteToWeaviate("Article", url=URL, batching=batching)
+    experiments = pipeline.options.view_as(DebugOptions)
+    assert experiments.lookup_experiment("prism_disable_sdf_split", False) is not splits
 
 
 def test_unbounded_input_is_refused_on_the_spark_runner():
