@@ -75,7 +75,9 @@ def _direct_on_prism() -> tuple[str, ...]:
 
 
 def _direct_without_prism() -> tuple[str, ...]:
-    return "--runner=DirectRunner", "--prism_location=/there is none"
+    """A Prism that another test started would be used, too, if it was not forbidden."""
+    alone = "--experiments=disable_prism_server_singleton"
+    return "--runner=DirectRunner", "--prism_location=/there is none", alone
 
 
 LOCAL, PORTABLE = "RunnerResult", "PipelineResult"
