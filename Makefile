@@ -23,7 +23,7 @@ print(*project["dependencies"], *sum(project["optional-dependencies"].values(), 
 endef
 export REQUIREMENTS
 
-.PHONY: help demo server test test-fast matrix fresh dataflow fuzz chaos chaos-short lint format proto template bench clean
+.PHONY: help demo server test test-fast test-runners test-runners-long matrix fresh dataflow fuzz chaos chaos-short lint format proto template bench bench-streams clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,10 +35,18 @@ server: $(VENV)/ready ## run a Weaviate on ports 8080 and 50051 until Ctrl-C
 	@$(RUN) -m weaviate_io.testing start --port 8080 --grpc-port 50051 --data $(CACHE)/server
 
 test: $(VENV)/ready lint ## all tests, those on a real server included, in two processes
-	$(PYTEST) -n 2 --dist loadfile
+	$(PYTEST) -n 2 --dist loadfile --ignore=tests/runners
 
 test-fast: $(VENV)/ready ## the tests that need no server
-	$(PYTEST) -m "not server"
+	$(PYTEST) -m "not server" --ignore=tests/runners
+
+test-runners: $(VENV)/ready ## a whole import on every runner, and streams; gets Prism, Flink and Spark (Go, Maven, Java)
+	$(RUN) -m tests.runners.provision
+	$(PYTEST) tests/runners -m "not long"
+
+test-runners-long: $(VENV)/ready ## the rest: a Flink cluster whose processes are killed, stopped with savepoints
+	$(RUN) -m tests.runners.provision
+	$(PYTEST) tests/runners -m long
 
 fuzz: $(VENV)/ready ## hostile rows, dead letters and files, about half an hour; OPTIONS="--hypothesis-seed 1"
 	$(RUN) -m tests.fuzz.large
@@ -83,6 +91,9 @@ BENCHMARKS := encoding throughput latency growth start_up streaming server_side 
 bench: $(VENV)/ready ## the figures of this version, each against its goal, half an hour; BENCHMARKS="latency growth"
 	@missed=; for name in $(BENCHMARKS); do echo "== $$name"; $(RUN) -m benchmarks.$$name || missed="$$missed $$name"; done; \
 	if [ -n "$$missed" ]; then echo "goals missed in:$$missed"; exit 1; fi
+
+bench-streams: $(VENV)/ready ## latency and throughput of unbounded input on Prism and Flink
+	$(RUN) -m tests.runners.measure
 
 clean: ## remove what building, and testing without make, left in the checkout
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

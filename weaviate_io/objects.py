@@ -11,6 +11,7 @@ from hashlib import sha1
 from typing import Any, NamedTuple, Optional, Union
 
 from apache_beam import coders
+from apache_beam.portability.api import schema_pb2
 from apache_beam.typehints.schemas import typing_to_runner_api
 
 
@@ -190,6 +191,27 @@ def uuid5_text(namespace: bytes, name: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
+class OpaqueRowCoder(coders.RowCoder):
+    """Beam's coder of rows, the schema of which other languages do not get to see.
+
+    A runner in Java reads the schemas of all rows in a job and refuses those with a field of type ``Any``. What it
+    knows only as pickled it carries as bytes.
+    """
+
+    def to_runner_api_parameter(self, context: Any) -> Any:
+        return coders.Coder.to_runner_api_parameter(self, context)
+
+    def as_deterministic_coder(self, step_label: str, error_message: Optional[str] = None) -> "OpaqueRowCoder":
+        return OpaqueRowCoder(self.schema, error_message or step_label)
+
+    def __reduce__(self) -> Any:
+        return _opaque, (self.schema.SerializeToString(),)
+
+
+def _opaque(schema: bytes) -> OpaqueRowCoder:
+    return OpaqueRowCoder(schema_pb2.Schema.FromString(schema))
+
+
 def register_row(kind: type[Any], coded: bool = True) -> None:
     """Tell Beam that a named tuple is a row, by an id that its name and fields make.
 
@@ -202,7 +224,8 @@ def register_row(kind: type[Any], coded: bool = True) -> None:
     fields = "".join(f",{name}:{type_}" for name, type_ in kind.__annotations__.items())
     kind._beam_schema_id = uuid5_text(_uuid.NAMESPACE_DNS.bytes, f"{kind.__qualname__}{fields}".encode())
     if coded:
-        coders.registry.register_coder(kind, coders.RowCoder)
+        has_any = Any in kind.__annotations__.values()
+        coders.registry.register_coder(kind, OpaqueRowCoder if has_any else coders.RowCoder)
     typing_to_runner_api(kind)
 
 

@@ -15,7 +15,10 @@ from typing import Any, Optional, TypeVar
 
 import apache_beam as beam
 from apache_beam import typehints
+from apache_beam.options.pipeline_options import DebugOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.portability.spark_runner import SparkRunner
 from apache_beam.transforms.window import GlobalWindows
 
 from weaviate_io import proto
@@ -120,6 +123,7 @@ class Write(beam.PTransform):
         return self._batching == "auto" and not pcoll.is_bounded
 
     def _in_batches(self, pcoll: beam.PCollection, settings: Kind, gate: Mapping[str, Any]) -> tuple[Any, Any]:
+        _keep_whole(pcoll.pipeline)
         batch_size = settings.batch_size or BATCH_SIZE
         if pcoll.is_bounded:
             batches: beam.PTransform = GroupBoundedIntoBatches(batch_size)
@@ -135,12 +139,13 @@ class Write(beam.PTransform):
             grouped = grouped | "Turns" >> turns.with_output_types(typehints.Tuple[int, Any])  # type: ignore[misc]
             send = SendInTurnFn(settings)
         sent, refused = self._typed(grouped | "Send" >> beam.ParDo(send).with_outputs(FAILED, main="written"))
-        # What a timer lets out is lost or doubled in some local runners unless a shuffle follows.
-        written = sent | "Rewindow" >> beam.WindowInto(pcoll.windowing) | "Reshuffle" >> beam.Reshuffle()
+        # What a timer lets out is lost or doubled in some local runners unless a shuffle follows; and what follows a
+        # shuffle must not be a Flatten, also none of the user's, or Flink and Spark refuse the job.
+        written = sent | "Reshuffle" >> beam.Reshuffle() | "Rewindow" >> beam.WindowInto(pcoll.windowing)
         refused = (
             refused
-            | "RewindowFailed" >> beam.WindowInto(pcoll.windowing)
             | "ReshuffleFailed" >> beam.Reshuffle()
+            | "RewindowFailed" >> beam.WindowInto(pcoll.windowing)
         )
         return written, (refused, unusable) | "Failed" >> beam.Flatten()
 
@@ -171,6 +176,21 @@ class Write(beam.PTransform):
                 "the DirectRunner loses streaming batches (apache/beam#28716); "
                 "run with --runner=PrismRunner instead"
             )
+        if not pcoll.is_bounded and isinstance(runner, SparkRunner):
+            raise ValueError(
+                "the SparkRunner takes no unbounded input from Python; run with --runner=FlinkRunner instead"
+            )
+
+
+def _keep_whole(pipeline: beam.Pipeline) -> None:
+    """Tell Prism not to split bundles.
+
+    It splits those that are slow, as a bundle is that waits for a server, and then runs both parts at the same time,
+    also where both have elements of the same key: the later one to end overwrites the state of the other, with all
+    objects that wait there.
+    """
+    if isinstance(pipeline.runner, (PortableRunner, SwitchingDirectRunner)):
+        pipeline.options.view_as(DebugOptions).add_experiment("prism_disable_sdf_split")
 
 
 def _with_turn(batch: Any, most: int) -> tuple[int, Any]:
