@@ -352,3 +352,62 @@ def test_rows_that_become_one_object_are_counted(write, at, witness, new_name):
     assert done.counters["written"] == len(done.written) == 25
     stored = {o.properties["key"]: o.properties["number"] for o in witness.collections.get(name).iterator()}
     assert stored == {row["key"]: row["number"] for row in rows}  # the last one of each
+
+
+def test_a_table_of_all_types_with_nulls_named_vectors_and_a_tenant(write, at, witness, new_name):
+    name, count = new_name(), 700
+    kinds = ["text", "int", "number", "boolean", "date", "uuid", "text[]", "int[]", "number[]", "boolean[]"]
+    schema = {
+        "class": name,
+        "properties": [{"name": kind.replace("[]", "s"), "dataType": [kind]} for kind in kinds],
+        "multiTenancyConfig": {"enabled": True},
+        "vectorConfig": {
+            vector: {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw"} for vector in ("title", "body")
+        },
+    }
+    moment = datetime.datetime(2024, 5, 1, 12, tzinfo=UTC)
+    rows = [
+        {
+            "key": n,
+            "tenant": f"t{n % 2}",
+            "text": None if n % 7 == 0 else f"text {n}",
+            "int": None if n % 5 == 0 else n,
+            "number": None if n % 3 == 0 else n / 4,
+            "boolean": None if n % 11 == 0 else n % 2 == 0,
+            "date": None if n % 13 == 0 else moment + datetime.timedelta(seconds=n),
+            "uuid": str(uuid.UUID(int=n)),
+            "texts": [f"a{n}", "b"],
+            "ints": [n],
+            "numbers": [n / 2, 0.25],
+            "booleans": [True, False],
+            "title_vector": [float(n), 1.0],
+            "body_vector": None if n % 17 == 0 else [0.5, float(n), -1.0],
+        }
+        for n in range(count)
+    ]
+    table = pa.Table.from_pylist(rows)
+    fixed = pa.array(table["title_vector"].to_pylist(), pa.list_(pa.float32(), 2))
+    table = table.set_column(table.column_names.index("title_vector"), "title_vector", fixed)
+    transform = WriteToWeaviate(
+        name,
+        schema=schema,
+        id_field="key",
+        tenant_field="tenant",
+        create_tenants=True,
+        vector_field={"title": "title_vector", "body": "body_vector"},
+        **at,
+    )
+    done = write([table], transform)
+    assert not done.failed and len(done.written) == count
+    stored = {}
+    for tenant in ("t0", "t1"):
+        for one in witness.collections.get(name).with_tenant(tenant).iterator(include_vector=True):
+            stored[str(one.uuid)] = (tenant, one.properties, one.vector)
+    for row in rows:
+        tenant, properties, vectors = stored.pop(generate_uuid5(row["key"]))
+        given = {kind: row[kind.replace("[]", "s")] for kind in kinds}
+        found = {kind: properties[kind.replace("[]", "s")] for kind in kinds}
+        assert tenant == row["tenant"] and found == {**given, "uuid": uuid.UUID(row["uuid"])}
+        expected = {"title": row["title_vector"], "body": row["body_vector"]}
+        assert vectors == {name: vector for name, vector in expected.items() if vector is not None}
+    assert not stored
