@@ -220,6 +220,7 @@ class Request:
       not_before: ``time.monotonic()`` of the next try.
       unexplained: how often it failed as a whole without naming an object.
       in_doubt: whether some of it may be stored already.
+      is_prepared: whether its objects were looked up for the next try.
       opened_at: ``time.monotonic()`` when the last try began, with its look-ups.
       company: open requests of its sender then, itself included.
       sent_at: ``time.monotonic()`` of the last try.
@@ -234,6 +235,7 @@ class Request:
     not_before: float = 0.0
     unexplained: int = 0
     in_doubt: bool = False
+    is_prepared: bool = False
     opened_at: float = 0.0
     company: int = 0
     sent_at: float = 0.0

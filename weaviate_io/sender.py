@@ -198,7 +198,9 @@ class Sender:
     def _start(self, request: Request) -> None:
         self._open += 1
         request.opened_at, request.company = time.monotonic(), self._open
-        if self._method.asks_before(request):
+        if request.is_prepared:
+            self._send(request)
+        elif self._method.asks_before(request):
             # A round trip, in which others are made, sent and judged. It ends by itself if nobody waits for it.
             threading.Thread(target=self._look, args=(request,), name="weaviate-io-look", daemon=True).start()
         else:
@@ -227,6 +229,7 @@ class Sender:
     def _looked(self, request: Request, outcomes: list[Outcome], tally: Tally) -> None:
         self.tally.add(tally)
         self._outcomes += outcomes
+        request.is_prepared = True
         if len(request):
             self._send(request)
         else:
@@ -236,6 +239,7 @@ class Sender:
         self.tally.throttled_seconds += self._flow.acquire()
         try:
             self._cut_to_size(request)
+            request.is_prepared = False  # for this try; what was cut off is still
             payload = join_request(request.contents, self._consistency_level)
             request.sent_at = time.monotonic()
             call = self._method.call(self._client, payload, self._flow.deadline(request.schema.makes_vectors))

@@ -118,3 +118,31 @@ def test_what_goes_wrong_in_a_look_up_is_raised_to_the_owner_and_keeps_no_place(
         with pytest.raises(ValueError, match="no look-up"):
             rig.write(*range(4))
         assert rig.client.flow.wait_idle(30)
+
+
+class Counting(BatchObjects):
+    """Counts the objects that are looked up."""
+
+    def __init__(self) -> None:
+        super().__init__("existing")
+        self.looked_up = 0
+
+    def prepare(self, search: Any, request: Any, tally: Any) -> list[Any]:
+        self.looked_up += len(request)
+        return super().prepare(search, request, tally)
+
+
+def test_what_is_cut_off_after_its_look_up_is_not_looked_up_again(fake: FakeWeaviate) -> None:
+    method = Counting()
+    with Rig(fake, method=method) as rig:
+        whole = rig.client.flow.acquire
+
+        def shrinking() -> float:
+            rig.client.flow._sizes["Article"] = 4  # requests turned out too slow meanwhile
+            return whole()
+
+        rig.client.flow.acquire = shrinking  # type: ignore[method-assign]
+        rig.write(*range(10))
+    assert method.looked_up == 10
+    sent = [len(request.uuids) for request in fake.requests if request.method == "BatchObjects"]
+    assert sorted(sent) == [2, 4, 4]
