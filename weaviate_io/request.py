@@ -223,7 +223,7 @@ class Request:
       is_prepared: whether its objects were looked up for the next try.
       opened_at: ``time.monotonic()`` when the last try began, with its look-ups.
       company: open requests of its sender then, itself included.
-      sent_at: ``time.monotonic()`` of the last try.
+      sent_at: ``time.monotonic()`` of the last try, 0 before.
     """
 
     schema: CollectionSchema
@@ -242,9 +242,11 @@ class Request:
 
     @property
     def entries(self) -> list[Entry]:
-        """The objects one by one; a block is opened for it."""
+        """The objects one by one; a block is opened for it, and is sent as such no more."""
         if isinstance(self.contents, Block):
             self.contents = self.contents.opened()
+            for entry in self.contents:
+                entry.attempts = int(self.sent_at > 0)
         return self.contents
 
     @entries.setter

@@ -471,7 +471,7 @@ class Sender:
                 f"writing to {request.schema.name} failed for {self._budget:.0f} s, last with {fault.text[:500]} "
                 f"({fault.verdict.reason}); run the job again when the server is well"
             )
-        self._send_again(request, fault, pause, in_doubt)
+        self._send_again(request.part(request.entries), fault, pause, in_doubt)
 
     def _send_again(self, request: Request, fault: Fault, pause: float, in_doubt: bool) -> None:
         self._patience.count(request, fault, pause)

@@ -17,6 +17,7 @@ from weaviate_io.encoding import ObjectEncoder, join_request
 from weaviate_io.errors import WeaviateError
 from weaviate_io.flow import Flow
 from weaviate_io.outcome import Outcome
+from weaviate_io.request import Block
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import FakeWeaviate, FaultProxy, faults
@@ -101,6 +102,19 @@ def test_what_goes_away_leaves_every_object_written(fake: FakeWeaviate, name: st
         rig.check_all_written(*range(9))
         rig.check(most_sends=3 + 3 * len(TRANSIENT[name]))
         assert not fake.deleted  # the repair never leaves a gap
+
+
+def test_attempts_are_those_of_each_object_where_they_were_gathered(rig: Rig, fake: FakeWeaviate) -> None:
+    block = Block()
+    for entry in rig.entries(made(n) for n in range(3)):
+        block.append(entry)
+    fake.script(
+        faults.Fail(Code.RESOURCE_EXHAUSTED, "429"),
+        faults.Errors({0: "invalid text property 'title' on class 'Article': odd"}),
+    )
+    outcomes = rig.sender.submit(rig.schema, block) + rig.sender.drain()
+    assert [one.failure.attempts for one in outcomes if one.failure] == [2]
+    assert rig.sends() == {uuid_of(n): 2 for n in range(3)}
 
 
 def test_a_plain_resend_would_leave_objects_out_of_the_index(rig: Rig, fake: FakeWeaviate) -> None:
