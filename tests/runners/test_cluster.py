@@ -95,9 +95,9 @@ def test_a_killed_process_leaves_nothing_lost_and_nothing_unfindable(
     running = submit(f"--batching={batching}", *options)
     fake.wait_until(lambda: fake.hanging >= 1, SECONDS)
     kill(cluster, victim)
+    refuse(fake)
     fake.wait_until(lambda: not fake.hanging, SECONDS)
     left = set(fake.unindexed)
-    refuse(fake)
     if mode == "unbounded":
         finish_stream(cluster, running, tmp_path, COUNT)
     else:
