@@ -8,6 +8,7 @@ All listen on loopback. Processes can be killed; what they log is in the folder.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -158,8 +159,7 @@ class Cluster:
         workers = _children(process.pid)
         process.kill()
         process.wait()
-        for pid in workers:
-            os.kill(pid, signal.SIGKILL)
+        _kill(workers)
 
     def workers(self) -> list[int]:
         """The ids of the processes that run Python code of jobs."""
@@ -168,8 +168,7 @@ class Cluster:
 
     def kill_workers(self) -> None:
         """Kill them (-9)."""
-        for pid in self.workers():
-            os.kill(pid, signal.SIGKILL)
+        _kill(self.workers())
 
     def slots(self) -> int:
         """How many slots the task managers offer."""
@@ -266,3 +265,9 @@ def _children(pid: int) -> list[int]:
     """The processes that a process has started, by whatever thread."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
