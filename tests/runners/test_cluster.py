@@ -16,8 +16,9 @@ from weaviate_io.testing import ErrorsWhere, FakeWeaviate, StoreThenHang, Weavia
 
 COUNT = 2000
 SECONDS = 300
-STREAM = ("--streaming", "--checkpointing_interval=1000")
-"""Without ``job.ENDS``: a source that is over takes part in no checkpoint, and so none would be complete."""
+STREAM = ("--streaming", "--checkpointing_interval=1000", "--finish_bundle_before_checkpointing")
+"""Without ``job.ENDS``: a source that is over takes part in no checkpoint, and so none would be complete. Without the
+last option what a bundle gave stays in the checkpoint's buffer until its step gets another element."""
 SLOW_STREAM = (*STREAM, "--step=20", "--pause=0.1")
 
 
