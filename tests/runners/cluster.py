@@ -8,6 +8,7 @@ All listen on loopback. Processes can be killed; what they log is in the folder.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -153,23 +154,21 @@ class Cluster:
         self._start_java(f"tasks-{number}", "taskexecutor.TaskManagerRunner")
 
     def kill_task_manager(self, number: int) -> None:
-        """Kill one (-9)."""
-        self._processes[f"tasks-{number}"].kill()
-        self._processes[f"tasks-{number}"].wait()
+        """Kill one (-9), and its workers, as when the machine is lost that they share."""
+        process = self._processes[f"tasks-{number}"]
+        workers = _children(process.pid)
+        process.kill()
+        process.wait()
+        _kill(workers)
 
     def workers(self) -> list[int]:
         """The ids of the processes that run Python code of jobs."""
-        parents = [one.pid for name, one in self._processes.items() if name.startswith("tasks-")]
-        children: list[int] = []
-        for parent in parents:
-            for task in Path(f"/proc/{parent}/task").iterdir():
-                children += map(int, (task / "children").read_text().split())
-        return children
+        managers = [one for name, one in self._processes.items() if name.startswith("tasks-")]
+        return [pid for one in managers for pid in _children(one.pid)]
 
     def kill_workers(self) -> None:
         """Kill them (-9)."""
-        for pid in self.workers():
-            os.kill(pid, signal.SIGKILL)
+        _kill(self.workers())
 
     def slots(self) -> int:
         """How many slots the task managers offer."""
@@ -260,3 +259,15 @@ class Cluster:
                 command, cwd=self._folder, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
         return self._processes[name]
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started, by whatever thread."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

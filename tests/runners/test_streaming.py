@@ -6,8 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import pytest
-from apache_beam.transforms.window import FixedWindows, Sessions, SlidingWindows
+from apache_beam.transforms.window import FixedWindows, Sessions, SlidingWindows, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from tests.oracle.judge import judge, key_of, places_of
@@ -33,8 +34,28 @@ def place(request: pytest.FixtureRequest) -> Place:
     return request.param
 
 
+def as_it_came(given: tuple[int, float]) -> TimestampedValue:
+    return TimestampedValue(given, given[0])
+
+
+def lateness(number: int) -> int:
+    """By how many seconds a number lags behind the watermark: five windows, for one of ten."""
+    return 100 if number >= 100 and number % 10 == 5 else 0
+
+
+def late(given: tuple[int, float]) -> TimestampedValue:
+    return TimestampedValue(given, given[0] - lateness(given[0]))
+
+
 def stream(
-    place: Place, fake: Any, folder: Path, window: Any, count: int, step: int, batching: str = "auto"
+    place: Place,
+    fake: Any,
+    folder: Path,
+    window: Any,
+    count: int,
+    step: int,
+    batching: str = "auto",
+    stamp: Any = as_it_came,
 ) -> None:
     """Write so many numbers, of which a bundle has ``step``."""
     fake.create_collection(SCHEMA)
@@ -48,7 +69,8 @@ def stream(
         batching=batching,
     )
     pipeline = place.runner().pipeline(*STREAMING[place.name])
-    job.write(pipeline | job.Numbers(count, step, 0.05), str(folder), transform, window)
+    numbers = pipeline | job.Numbers(count, step, 0.05) | "Stamp" >> beam.Map(stamp)
+    job.write(numbers, str(folder), transform, window)
     pipeline.run().wait_until_finish()
 
 
@@ -89,3 +111,17 @@ def test_bundles_of_one_element_share_requests(place: Place, fake: Any, tmp_path
 def test_bundles_may_be_asked_for(place: Place, fake: Any, tmp_path: Path) -> None:
     stream(place, fake, tmp_path, FixedWindows(20), 200, 10, "bundle")
     check(fake, tmp_path, FixedWindows(20), 200)
+
+
+def test_what_comes_late_is_written_and_keeps_its_window(place: Place, fake: Any, tmp_path: Path) -> None:
+    window = FixedWindows(20)
+    stream(place, fake, tmp_path, window, 300, 10, stamp=late)
+    for tag in ("written", "failed"):
+        expected: Counter[Any] = Counter()
+        for number in range(300):
+            if fails(number) == (tag == "failed"):
+                at = number - lateness(number)
+                (where,) = assigned(window, at)
+                expected[sent(number).uuid, float(at), where] += 1
+        seen = Counter((one.uuid, at, where) for one, at, where, _ in kept(tmp_path / tag))
+        assert seen == expected
