@@ -76,7 +76,7 @@ taskmanager.load-balance.mode: SLOTS
 classloader.resolve-order: parent-first
 classloader.check-leaked-classloader: false
 heartbeat.interval: 1000
-heartbeat.timeout: 8000
+heartbeat.timeout: 50000
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: 20
 restart-strategy.fixed-delay.delay: 1 s
