@@ -18,8 +18,8 @@ from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from weaviate_io import FailedObject, WriteFailuresToJson
+from weaviate_io.counters import NAMESPACE, JobStopped, TerminalProgress, counters, texts
 from weaviate_io.limits import FailureLimit, Limit, TooManyErrors
-from weaviate_io.progress import NAMESPACE, JobStopped, TerminalProgress, counters, texts
 
 from .arguments import Usage, beam_options, check_dead_letter, runs_here, to_type
 from .terminal import in_options, lines, quiet, say, shorten, stoppable

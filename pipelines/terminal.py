@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from weaviate_io import CheckWeaviate, WriteToWeaviate
-from weaviate_io.progress import process_totals
+from weaviate_io.counters import process_totals
 
 _NO_OPTIONS = ("collection", "connection", "max_buffering_duration_secs", "on_failure", "return")
 _OPTIONS = {

@@ -11,7 +11,7 @@ from apache_beam.metrics.metricbase import MetricName
 from apache_beam.runners.runner import PipelineState
 
 from weaviate_io import WriteToWeaviate, bar, progress
-from weaviate_io.progress import NAMESPACE
+from weaviate_io.counters import NAMESPACE
 
 
 class Key(NamedTuple):

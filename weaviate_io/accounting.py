@@ -7,9 +7,9 @@ from collections.abc import Hashable, Sequence
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import Lineage
 
+from weaviate_io.counters import NAMESPACE, process_totals
 from weaviate_io.objects import Failed
 from weaviate_io.outcome import Tally
-from weaviate_io.progress import NAMESPACE, process_totals
 
 _TALLIED = (
     "requests",

@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-from weaviate_io.progress import counters, process_totals
+from weaviate_io.counters import counters, process_totals
 
 _HERE = 0.2  # seconds between two looks at what this process has done
 _FAR = 5.0  # seconds between two questions to a runner far away, which counts them

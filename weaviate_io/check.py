@@ -17,12 +17,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from weaviate_io import client
 from weaviate_io.connection import WeaviateConnection
+from weaviate_io.counters import NAMESPACE, process_totals
 from weaviate_io.doctor import MOST_SUSPECTS, Doctor
 from weaviate_io.errors import WeaviateError
 from weaviate_io.indexing import IndexingWait, wait_seconds
 from weaviate_io.objects import UnfindableObject
 from weaviate_io.pace import shared_pace
-from weaviate_io.progress import NAMESPACE, process_totals
 from weaviate_io.scanning import IdRange
 from weaviate_io.schema import collection_name
 from weaviate_io.tenants import AllowedNames, AllowedTenants

@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 
 from weaviate_io.client import Client
+from weaviate_io.counters import process_totals
 from weaviate_io.errors import WeaviateError
 from weaviate_io.examining import Examiner, Lack
 from weaviate_io.healing import Healed, Healer
 from weaviate_io.indexing import IndexingWait
 from weaviate_io.objects import UnfindableObject
 from weaviate_io.pace import Pace
-from weaviate_io.progress import process_totals
 from weaviate_io.scanning import IdRange, divide, pages
 from weaviate_io.searching import search_until
 from weaviate_io.sender import BUDGET

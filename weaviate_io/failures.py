@@ -28,6 +28,7 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 
 from weaviate_io import wire
+from weaviate_io.counters import process_totals
 from weaviate_io.dead_letter import is_codable
 from weaviate_io.files.read import match
 from weaviate_io.files.streams import open_file
@@ -40,7 +41,6 @@ from weaviate_io.objects import (
     WeaviateObject,
     WeaviateReference,
 )
-from weaviate_io.progress import process_totals
 
 FORMAT = 1
 """Version of the format, in every line."""

@@ -19,9 +19,9 @@ from apache_beam.transforms.window import GlobalWindows
 
 from weaviate_io import client
 from weaviate_io.connection import WeaviateConnection
+from weaviate_io.counters import NAMESPACE
 from weaviate_io.errors import WeaviateError
 from weaviate_io.objects import WrittenObject
-from weaviate_io.progress import NAMESPACE
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -211,14 +211,9 @@ class BatchObjects:
 
 
 def _any_stored(search: Search, request: Request) -> bool:
-    """Whether the server has any of the objects of a block."""
+    """Whether the server has any of the objects of a block for which it has a vector."""
     assert request.block is not None
-    tenants = set(request.block.tenants)
-    if len(tenants) == 1:
-        return bool(stored_ids(search, request.schema, tenants.pop(), request.block.uuids))
-    ids: dict[Optional[str], list[str]] = {}
-    for tenant, uuid in zip(request.block.tenants, request.block.uuids, strict=True):
-        ids.setdefault(tenant, []).append(uuid)
+    ids = request.block.ids_by_tenant(with_vectors=not request.schema.makes_vectors)
     return any(stored_ids(search, request.schema, tenant, some) for tenant, some in ids.items())
 
 

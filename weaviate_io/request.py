@@ -177,6 +177,16 @@ class Block:
         """What :attr:`Entry.key` is of each."""
         return list(zip(self.tenants, self.uuids, strict=True))
 
+    def ids_by_tenant(self, with_vectors: bool) -> dict[Optional[str], list[str]]:
+        """The ids of each tenant; only of objects that bring vectors ``with_vectors``."""
+        if len(set(self.tenants)) == 1 and (not with_vectors or all(self._has_vectors)):
+            return {self.tenants[0]: self.uuids}
+        ids: dict[Optional[str], list[str]] = {}
+        for tenant, uuid, has_vectors in zip(self.tenants, self.uuids, self._has_vectors, strict=True):
+            if has_vectors or not with_vectors:
+                ids.setdefault(tenant, []).append(uuid)
+        return ids
+
     def joined(self, end: bytes = b"") -> bytes:
         """The objects one after the other, each with its tag and length, and what is to follow; made once."""
         if len(self._parts) > 1 or end:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.trial import Trial
 from weaviate_io import WeaviateObject
+from weaviate_io.kind import Kind
 from weaviate_io.testing import WeaviateServer
 
 pytestmark = pytest.mark.server
@@ -63,11 +64,11 @@ def drop_before(trial: Trial, at: int, before_batch: Any) -> None:
 
 
 def test_objects_of_a_collection_that_is_dropped_meanwhile_fail(
-    write: Any, own_server: WeaviateServer, sending: Any, before_batch: Any
+    write: Any, own_server: WeaviateServer, monkeypatch: pytest.MonkeyPatch, before_batch: Any
 ) -> None:
     """The server must not create collections by itself (``AUTOSCHEMA_ENABLED=false``)."""
     trial = Trial(write, own_server, batch_size=20, verify="off")
-    sending(max_in_flight=1)
+    monkeypatch.setattr(Kind, "sender_limit", 1)  # the first one is done with when the next one leaves
     drop_before(trial, 1, before_batch)
     done = trial.run(range(COUNT))
     assert {failure.reason for failure in done.failed} == {"collection_not_found"}
@@ -76,11 +77,11 @@ def test_objects_of_a_collection_that_is_dropped_meanwhile_fail(
 
 
 def test_a_server_with_auto_schema_makes_a_dropped_collection_anew(
-    write: Any, server: WeaviateServer, sending: Any, before_batch: Any
+    write: Any, server: WeaviateServer, monkeypatch: pytest.MonkeyPatch, before_batch: Any
 ) -> None:
     """No promise, but a limit to know: nobody is told, and what was there before is gone."""
     trial = Trial(write, server, batch_size=20, verify="off")
-    sending(max_in_flight=1)
+    monkeypatch.setattr(Kind, "sender_limit", 1)  # the first one is done with when the next one leaves
     drop_before(trial, 1, before_batch)
     done = trial.run(range(COUNT))
     assert len(done.written) == COUNT

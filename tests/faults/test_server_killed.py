@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ class Hurt:
     def __init__(self, server: WeaviateServer, way: str, at: int) -> None:
         self._server, self._way, self._at = server, way, at
         self.is_hurt = self.is_back = False
+        self._lock = threading.Lock()  # look-ups pause in threads of their own
 
     def before(self, number: int) -> None:
         if number == self._at:
@@ -31,9 +33,10 @@ class Hurt:
             getattr(self._server, self._way)()
 
     def pause(self, tries: int) -> float:
-        if self.is_hurt and not self.is_back:
-            self._server.resume() if self._way == "pause" else self._server.restart()
-            self.is_back = True
+        with self._lock:
+            if self.is_hurt and not self.is_back:
+                self._server.resume() if self._way == "pause" else self._server.restart()
+                self.is_back = True
         return 0.2
 
 

@@ -20,12 +20,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.write.running import FN_API, Runner
+from weaviate_io.counters import counters
 from weaviate_io.files import ReadRows, read_rows
 from weaviate_io.files.csv_rows import read_csv
 from weaviate_io.files.parts import Part, divide, read_part
 from weaviate_io.files.streams import StorageError
 from weaviate_io.objects import FailedObject, SourceRow
-from weaviate_io.progress import counters
 
 Rows = list["SourceRow | FailedObject"]
 

@@ -11,7 +11,7 @@ import pytest
 import weaviate
 
 from tests.jobs.conftest import Run, dead_letters, write_json
-from weaviate_io.progress import process_totals
+from weaviate_io.counters import process_totals
 from weaviate_io.testing import FakeWeaviate
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from tests.runners.job import COLLECTION, row
 from tests.runners.places import Place
 from tests.write.running import Seen, collect, collected
 from weaviate_io import WeaviateObject, WriteToWeaviate, generate_uuid5
-from weaviate_io.progress import counters
+from weaviate_io.counters import counters
 from weaviate_io.testing import ErrorsWhere, FakeWeaviate
 
 SCHEMA = {

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from weaviate_io.progress import counters
+from weaviate_io.counters import counters
 
 
 @dataclass(frozen=True)

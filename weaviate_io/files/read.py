@@ -15,6 +15,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.pvalue import PCollection, TaggedOutput
 
+from weaviate_io.counters import NAMESPACE, process_totals
 from weaviate_io.files.csv_rows import read_csv
 from weaviate_io.files.json_rows import read_json, read_json_lines
 from weaviate_io.files.parts import DELIMITERS, PART_BYTES, Part, divide, read_part
@@ -23,7 +24,6 @@ from weaviate_io.files.typed_rows import read_avro, read_parquet
 from weaviate_io.files.unreadable import BrokenFile, unreadable
 from weaviate_io.files.vectors import add_vectors, open_vectors
 from weaviate_io.objects import FailedObject, SourceRow
-from weaviate_io.progress import NAMESPACE, process_totals
 
 _Reader = Callable[[io.BufferedIOBase, str], Iterator["SourceRow | FailedObject"]]
 

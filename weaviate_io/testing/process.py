@@ -6,6 +6,7 @@ Which binary it is, is the matter of ``binary.py``; how nodes make a server, of 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -14,10 +15,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from weaviate_io.testing.binary import ServerUnavailable
 
@@ -76,6 +78,23 @@ def _is_free(port: int) -> bool:
     return True
 
 
+_reserved: dict[int, IO[bytes]] = {}
+
+
+def _reserve(first: int) -> bool:
+    """Keep other processes from choosing these ports as long as this one lives, also while its server is down."""
+    folder = Path(tempfile.gettempdir()) / "weaviate-io-ports"
+    folder.mkdir(mode=0o777, exist_ok=True)
+    lock = open(folder / str(first), "ab")  # noqa: SIM115  (held until the process ends)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return False
+    _reserved[first] = lock
+    return True
+
+
 def free_ports(rest: int | None = None, grpc: int | None = None) -> Ports:
     """Choose the ports of one node, from below the range that systems hand out to outgoing connections.
 
@@ -91,7 +110,7 @@ def free_ports(rest: int | None = None, grpc: int | None = None) -> Ports:
     """
     for _ in range(200):
         first = random.randrange(20000, 32000, 6)
-        if all(_is_free(port) for port in range(first, first + 6)):
+        if all(_is_free(port) for port in range(first, first + 6)) and _reserve(first):
             return Ports(rest or first, grpc or first + 1, first + 2, first + 4)
     raise ServerUnavailable("no six free ports in a row between 20000 and 32000 on this machine")
 

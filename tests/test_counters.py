@@ -11,7 +11,7 @@ from typing import TextIO
 
 import pytest
 
-from weaviate_io.progress import JobStopped, ProcessTotals, TerminalProgress, process_totals
+from weaviate_io.counters import JobStopped, ProcessTotals, TerminalProgress, process_totals
 
 
 @pytest.fixture
