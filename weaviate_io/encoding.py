@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -286,6 +287,7 @@ def _countable(entries: Mapping[bytes, bytes]) -> list[bytes]:
     ]
 
 
+@lru_cache(1024)
 def vector_head(name: str, size: int, multi: bool = False) -> tuple[bytes, bytes]:
     """What stands before and after the ``size`` bytes of a vector in the field of a ``BatchObject``."""
     length = varint(size)

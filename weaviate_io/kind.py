@@ -117,8 +117,6 @@ class Kind(ABC):
 
 def table_of(element: Any, failure: type[Any] = FailedObject) -> Optional[Source]:
     """The source of an element that is a table; None of any other."""
-    if type(element) is dict:
-        return None
     source = unwrap(element, failure)
     return source if isinstance(source.row, _TABLES) else None
 

@@ -155,13 +155,17 @@ class Mapper:
         wanted = self.id_field
         if wanted is None:
             return None
+        if type(wanted) is str and type(fields) is dict:  # the common case, without a dozen of calls
+            key = fields.get(wanted)
+            if type(key) is str and wire.is_canonical_uuid(key):
+                return key
         return required_id("id", wanted, row, fields)
 
     def _vector(self, row: Any, fields: Mapping[str, Any]) -> Any:
         wanted = self.vector_field
         if wanted is None:
             return None
-        if not isinstance(wanted, Mapping):
+        if type(wanted) is str or not isinstance(wanted, Mapping):
             vector = value_of("vector", "missing_vector", wanted, row, fields)
             return None if wire.is_null(vector) else vector
         if not any(field in fields for field in wanted.values()):

@@ -107,6 +107,8 @@ class Translator:
           element: one row, or a table of them.
           sender: what says how large a block of rows may be; without it there are no blocks.
         """
+        if type(element) is dict:
+            return iter((self._translate(Source(element), None),))
         table = table_of(element) if sender is not None and self._has_blocks else None
         if sender is None or table is None:
             return starmap(self._translate, sources(element))

@@ -6,6 +6,7 @@ float64 is rounded to float32, which is what the server keeps; what overflows fl
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 from struct import Struct
@@ -198,8 +199,11 @@ def _dimensions(count: int) -> int:
 
 
 def _check_finite(values: np.ndarray) -> None:
-    finite = np.isfinite(values)
-    if np.count_nonzero(finite) != len(finite):
+    # One product is soon made, and is finite only where all components are.
+    if not math.isfinite(values.dot(values)):
+        finite = np.isfinite(values)
+        if finite.all():
+            return
         place = int(np.argmin(finite))
         raise ValueError(f"component {place} is NaN, infinite or too large for float32")
 

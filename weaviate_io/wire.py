@@ -42,7 +42,9 @@ ValueEncoder = Callable[[Any], Optional[bytes]]
 _MAX_EXACT_INT = 2**53
 _EXACT_INT = "an integer within 2^53, which is what the server can keep exactly"
 _NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # though they are subclasses of int and numpy's integer
-_is_canonical_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+is_canonical_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+"""A match where text is a UUID in the form that the server gives it."""
+
 _PHONE_FIELDS = {"input", "defaultCountry", "default_country"}
 _PHONE_MADE = {"countryCode", "internationalFormatted", "national", "nationalFormatted", "valid"}
 
@@ -69,10 +71,10 @@ def canonical_uuid(value: Any) -> str | None:
     '6cb8e707-0fc5-5f55-88d4-d4fed43e64a8'
     """
     if isinstance(value, str):
-        if _is_canonical_uuid(value):
-            return str.__str__(value)
+        if is_canonical_uuid(value):
+            return value if type(value) is str else str.__str__(value)
         lower = value.lower()
-        return lower if _is_canonical_uuid(lower) else None
+        return lower if is_canonical_uuid(lower) else None
     return str(value) if isinstance(value, uuid.UUID) else None
 
 

@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from weaviate_io.testing.binary import ServerUnavailable
 
@@ -78,20 +78,16 @@ def _is_free(port: int) -> bool:
     return True
 
 
-_reserved: dict[int, IO[bytes]] = {}
-
-
 def _reserve(first: int) -> bool:
     """Keep other processes from choosing these ports as long as this one lives, also while its server is down."""
     folder = Path(tempfile.gettempdir()) / "weaviate-io-ports"
     folder.mkdir(mode=0o777, exist_ok=True)
-    lock = open(folder / str(first), "ab")  # noqa: SIM115  (held until the process ends)
+    lock = os.open(folder / str(first), os.O_CREAT | os.O_RDWR, 0o666)  # held until the process ends
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        lock.close()
+        os.close(lock)
         return False
-    _reserved[first] = lock
     return True
 
 
