@@ -10,6 +10,7 @@ import requests
 
 from tests.faults.trial import Trial
 from tests.oracle.judge import NOT_IN_INDEX
+from weaviate_io.kind import Kind
 from weaviate_io.testing import FaultProxy, WeaviateServer
 
 pytestmark = pytest.mark.server
@@ -63,7 +64,11 @@ def test_where_all_replicas_are_asked_for_one_that_is_away_is_waited_for(
 
 
 def test_what_was_left_open_is_found_on_every_replica(
-    write: Any, cluster: WeaviateServer, sending: Callable[..., None], before_batch: Any
+    write: Any,
+    cluster: WeaviateServer,
+    sending: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    before_batch: Any,
 ) -> None:
     """At ONE, where others acknowledge than the replica that is asked whether it finds what they acknowledged."""
     with FaultProxy(cluster.grpc_url) as proxy:
@@ -85,6 +90,7 @@ def test_what_was_left_open_is_found_on_every_replica(
             proxy.reset_replies = number == 0
 
         sending(budget=60.0, pause=pause)
+        monkeypatch.setattr(Kind, "sender_limit", 1)  # no look-up meets what is meant for the first batch
         before_batch(break_first)
         done = trial.run(range(COUNT))
     assert done.counters["unknown_outcomes"] and done.counters["repaired"] and not done.failed

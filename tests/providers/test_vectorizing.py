@@ -492,8 +492,7 @@ def test_vectors_that_came_after_the_deadline_of_their_request_are_asked_for_aga
     with opened(connect(provider), name) as (client, schema):
         client.flow = ShortOnce(60.0)
         sender = Sender(client, pause=lambda tries: 0.0)
-        sender.submit(schema, [copy(one) for one in encoded(schema, objects(20))])
-        outcomes = sender.drain()
+        outcomes = sender.submit(schema, [copy(one) for one in encoded(schema, objects(20))]) + sender.drain()
     assert [one.failure for one in told(outcomes)] == [None] * 20
     # Whether the client or the server is the first to give up, each text was asked for twice.
     assert sorted(openai.texts) == sorted(2 * [f"Title {number}" for number in range(20)])

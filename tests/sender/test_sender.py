@@ -418,8 +418,7 @@ def test_writing_twice_gives_the_same_content(fake: FakeWeaviate) -> None:
         rig.write(*range(5))
         first = dict(fake.objects)
         again = Sender(rig.client, pause=lambda tries: 0.0)
-        again.submit(rig.schema, rig.entries(made(n) for n in range(5)))
-        outcomes = again.drain()
+        outcomes = again.submit(rig.schema, rig.entries(made(n) for n in range(5))) + again.drain()
         assert [one.failure for one in told(outcomes)] == [None] * 5
         assert fake.objects == first
 
@@ -476,8 +475,8 @@ def test_a_sender_that_failed_leaves_its_requests_to_end_by_themselves(fake: Fak
         fake.wait_until(lambda: all(request.end for request in fake.requests))
         assert numbers_of(key[2] for key in fake.objects) == {0, 1}  # not cancelled
         after = Sender(rig.client, pause=lambda tries: 0.0)
-        after.submit(rig.schema, rig.entries(made(n) for n in range(4)))
-        assert len(told(after.drain())) == 4  # nothing of the first one leaks into the next
+        outcomes = after.submit(rig.schema, rig.entries(made(n) for n in range(4))) + after.drain()
+        assert len(told(outcomes)) == 4  # nothing of the first one leaks into the next
 
 
 def test_a_call_that_cannot_be_started_keeps_no_place_in_flight(rig: Rig) -> None:
