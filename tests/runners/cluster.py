@@ -263,8 +263,11 @@ class Cluster:
 
 def _children(pid: int) -> list[int]:
     """The processes that a process has started, by whatever thread."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def _kill(pids: list[int]) -> None:
