@@ -17,8 +17,6 @@ import apache_beam as beam
 from apache_beam import typehints
 from apache_beam.options.pipeline_options import DebugOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
-from apache_beam.runners.portability.portable_runner import PortableRunner
-from apache_beam.runners.portability.spark_runner import SparkRunner
 from apache_beam.transforms.window import GlobalWindows
 
 from weaviate_io import proto
@@ -176,10 +174,16 @@ class Write(beam.PTransform):
                 "the DirectRunner loses streaming batches (apache/beam#28716); "
                 "run with --runner=PrismRunner instead"
             )
-        if not pcoll.is_bounded and isinstance(runner, SparkRunner):
+        if not pcoll.is_bounded and _is_spark(runner):
             raise ValueError(
                 "the SparkRunner takes no unbounded input from Python; run with --runner=FlinkRunner instead"
             )
+
+
+def _is_spark(runner: Any) -> bool:
+    from apache_beam.runners.portability.spark_runner import SparkRunner  # slow, and only streams need it
+
+    return isinstance(runner, SparkRunner)
 
 
 def _keep_whole(pipeline: beam.Pipeline) -> None:
@@ -189,6 +193,10 @@ def _keep_whole(pipeline: beam.Pipeline) -> None:
     also where both have elements of the same key: the later one to end overwrites the state of the other, with all
     objects that wait there.
     """
+    from apache_beam.runners.portability.portable_runner import (
+        PortableRunner,  # slow, and most writes need it not
+    )
+
     if isinstance(pipeline.runner, (PortableRunner, SwitchingDirectRunner)):
         pipeline.options.view_as(DebugOptions).add_experiment("prism_disable_sdf_split")
 
