@@ -26,11 +26,11 @@ from weaviate_io.mapping import Mapper, id_of
 from weaviate_io.request import Block
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.tenants import AllowedTenants
+from weaviate_io.wire import MAX_EXACT_INT
 
 _ROWS = 1_000
 """Rows that are encoded at once: as many as a request has at most."""
 
-_MAX_EXACT_INT = 2**53
 _UUID_DASHES = [8, 13, 18, 23]
 
 Piece = Union[bytes, pa.Array]
@@ -219,7 +219,7 @@ class TableEncoder:
         if numbers is None or index.multi:
             return [self._vector_by_value(name, column, bad)]
         flat, length, empty = numbers
-        if length is None or (expected is not None and length != expected) or not 0 < length < 2**16:
+        if (expected is not None and length != expected) or not 0 < length < 2**16:
             return [self._vector_by_value(name, column, bad)]
         with np.errstate(over="ignore"):
             data = np.ascontiguousarray(flat, "<f4")
@@ -392,7 +392,7 @@ def _integer(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
     if not pt.is_integer(column.type):
         return None
     integers, empty = _numbers(column, None)
-    bad |= ((integers > _MAX_EXACT_INT) | (integers < -_MAX_EXACT_INT)) & ~empty
+    bad |= ((integers > MAX_EXACT_INT) | (integers < -MAX_EXACT_INT)) & ~empty
     return _number_entries(key, integers.astype(np.float64), empty)
 
 
@@ -429,11 +429,11 @@ _FAST: dict[str, Any] = {
 """By data type: makes the entries of a column, None where the column is of a type that it does not know."""
 
 
-def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, Optional[int], np.ndarray]]:
+def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, int, np.ndarray]]:
     """The numbers of lists of floats one after the other, the length of all lists, and which lists are null.
 
-    A null has as many numbers as the others, of any value. None where they are no lists of floats, or have nulls in
-    them; a length of None where it is not the same.
+    A null has as many numbers as the others, of any value. None where they are no lists of floats, are not of one
+    length, or have nulls in them.
     """
     kind = column.type
     if isinstance(column, pa.ExtensionArray):

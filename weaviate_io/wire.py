@@ -39,7 +39,7 @@ from weaviate_io.framing import (
 
 ValueEncoder = Callable[[Any], Optional[bytes]]
 
-_MAX_EXACT_INT = 2**53
+MAX_EXACT_INT = 2**53
 _EXACT_INT = "an integer within 2^53, which is what the server can keep exactly"
 _NO_NUMBERS = (bool, np.bool_, np.timedelta64)  # though they are subclasses of int and numpy's integer
 is_canonical_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
@@ -106,7 +106,7 @@ def encode_int(value: Any) -> bytes | None:
         value = _integral(value)
         if value is None:
             return None
-    if not -_MAX_EXACT_INT <= value <= _MAX_EXACT_INT:
+    if not -MAX_EXACT_INT <= value <= MAX_EXACT_INT:
         return _refuse(value, _EXACT_INT)
     return number_value(value)
 
@@ -326,7 +326,7 @@ def _integral(value: Any) -> int | None:
         if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
             return _refuse(value, "an integer")
         if (
-            not -_MAX_EXACT_INT <= value <= _MAX_EXACT_INT
+            not -MAX_EXACT_INT <= value <= MAX_EXACT_INT
         ):  # before int(): no memory holds that of Decimal("1e999999999")
             return _refuse(value, _EXACT_INT)
         return int(value) if value == int(value) else _refuse(value, "an integer")
@@ -343,7 +343,7 @@ def _exact_float(value: Any) -> float | None:
         return number
     if isinstance(value, (int, np.integer)):
         exact = int(value)
-        if not -_MAX_EXACT_INT <= exact <= _MAX_EXACT_INT:
+        if not -MAX_EXACT_INT <= exact <= MAX_EXACT_INT:
             return _refuse(exact, "a number that float64 can keep exactly (integers within 2^53)")
         return float(exact)
     if isinstance(value, Decimal):
