@@ -25,7 +25,7 @@ from benchmarks import processes
 from benchmarks.processes import Cost, print_cost
 from benchmarks.raw import send
 from weaviate_io import WriteToWeaviate, wiring
-from weaviate_io.columns import TableEncoder
+from weaviate_io.columns import ColumnEncoder
 from weaviate_io.encoding import ObjectEncoder, join_request
 from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS
 from weaviate_io.mapping import Mapper
@@ -145,11 +145,11 @@ def _bare_loop(make: Make) -> Load:
     """Record batches encoded as the pipeline does it, and sent: a loop without Beam."""
     schema = CollectionSchema.from_rest(DESCRIPTION)
     mapper = Mapper(COLLECTION, id_field="id", vector_field="embedding")
-    encoder = TableEncoder(mapper, ObjectEncoder(schema), schema)
+    encoder = ColumnEncoder(mapper, ObjectEncoder(schema), schema)
 
     def load(blocks: int, url: str, grpc_url: str) -> None:
         batches = (batch for block in range(blocks) for batch in make(block))
-        parts = (part for batch in batches for part in encoder.encode(batch, lambda: (MAX_OBJECTS, MAX_BYTES)))
+        parts = (part for batch in batches for part in encoder.encode_table(batch, lambda: (MAX_OBJECTS, MAX_BYTES)))
         send((join_request(part) for part in parts), 2, grpc_url)
 
     return load

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weaviate_io import arrow
-from weaviate_io.columns import Rows, TableEncoder
+from weaviate_io import arrow, proto
+from weaviate_io.columns import ColumnEncoder, Rows
 from weaviate_io.encoding import ObjectEncoder, join_request
 from weaviate_io.errors import RowError
 from weaviate_io.mapping import Mapper
@@ -63,7 +63,9 @@ def by_columns(
 ) -> list[bytes | None]:
     """The bytes of each row by the way of columns; None where it is left to the way of rows."""
     found: list[bytes | None] = []
-    for part in TableEncoder(mapper, ObjectEncoder(schema, **options), schema).encode(table, lambda: limits):
+    for part in ColumnEncoder(mapper, ObjectEncoder(schema, **options), schema).encode_table(
+        table, lambda: limits
+    ):
         if isinstance(part, Rows):
             assert part.start == len(found)
             found += [None] * (part.stop - part.start)
@@ -92,6 +94,33 @@ def check(
 
 def ids(count: int) -> list[str]:
     return [str(uuid.UUID(int=n + 1)) for n in range(count)]
+
+
+def check_rows(
+    rows: list[dict[str, Any]], mapper: Mapper, schema: CollectionSchema, limits: Any = LIMITS, **options: Any
+) -> list[bytes | None]:
+    """Compare the two ways for rows that are dicts; gives what the way of columns made of each."""
+    rows = rows * -(-16 // len(rows))  # fewer are not encoded together
+    encoder = ObjectEncoder(schema, **options)
+    found: list[bytes | None] = []
+    for part in ColumnEncoder(mapper, encoder, schema).encode_rows(rows, lambda: limits):
+        if isinstance(part, Rows):
+            found += [None] * (part.stop - part.start)
+        else:
+            assert part.first_row == len(found)
+            assert all(entry.row is None for entry in part.opened())
+            found += [entry.payload for entry in part.opened()]
+    assert len(found) == len(rows)
+    for row, one in zip(rows, found, strict=True):
+        try:
+            entry = encoder.encode(mapper.map(row, schema))
+        except RowError:
+            assert one is None
+        else:  # fields in another order are other bytes
+            assert one is None or proto.BatchObject.FromString(one) == proto.BatchObject.FromString(
+                entry.payload
+            )
+    return found
 
 
 BY_ID = Mapper("Article", id_field="id")
@@ -197,8 +226,8 @@ def test_names_that_are_no_tenants_or_not_allowed_are_left_to_the_way_of_rows() 
     mapper = Mapper("Article", id_field="id", tenant_field="tenant")
     table = pa.table({"id": ids(4), "tenant": ["a", "not a tenant", None, "b"]})
     assert [one is None for one in check(table, mapper, schema)] == [False, True, True, False]
-    encoder = TableEncoder(mapper, ObjectEncoder(schema), schema, AllowedTenants.of(["a"]))
-    parts = list(encoder.encode(table.slice(0, 4), lambda: LIMITS))
+    encoder = ColumnEncoder(mapper, ObjectEncoder(schema), schema, AllowedTenants.of(["a"]))
+    parts = list(encoder.encode_table(table.slice(0, 4), lambda: LIMITS))
     assert [type(part) for part in parts] == [Block, Rows, Rows, Rows]
 
 
@@ -291,7 +320,7 @@ def test_blocks_keep_to_their_limits_and_a_row_that_is_larger_is_left_alone() ->
     assert [one is None for one in by_columns(table, BY_ID, schema_of(), (3, 1000))] == [
         n == 5 for n in range(11)
     ]
-    parts = TableEncoder(BY_ID, ObjectEncoder(schema_of()), schema_of()).encode(table, lambda: (3, 1000))
+    parts = ColumnEncoder(BY_ID, ObjectEncoder(schema_of()), schema_of()).encode_table(table, lambda: (3, 1000))
     assert [len(part) for part in parts if isinstance(part, Block)] == [3, 2, 3, 2]
 
 
@@ -342,3 +371,161 @@ def test_columns_make_what_rows_make(table: pa.Table, dimensions: int | None, li
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         assert one is None or one == other
+
+
+ROWS: dict[str, tuple[list[dict[str, Any]], Mapper]] = {
+    "plain values": ([{"id": "a", "text": "Dune", "int": 1, "number": 0.5, "boolean": True}], BY_ID),
+    "fields that some lack": (
+        [{"id": "a", "text": "Dune"}, {"id": "b", "int": 1}, {"text": None, "id": "c"}],
+        BY_ID,
+    ),
+    "keys and UUIDs": (
+        [{"id": 7}, {"id": uuid.UUID(int=5)}, {"id": "6CB8E707-0FC5-5F55-88D4-D4FED43E64A8"}],
+        BY_ID,
+    ),
+    "integers among numbers": ([{"id": "a", "number": 1}, {"id": "b", "number": 0.5}], BY_ID),
+    "dates, lists, objects": (
+        [
+            {
+                "id": "a",
+                "date": dt.datetime(2024, 5, 1, tzinfo=dt.timezone.utc),
+                "texts": ["a", "b"],
+                "object": {"a": 1},
+                "uuid": uuid.UUID(int=7),
+                "blob": b"abc",
+                "int": np.int32(5),
+            }
+        ],
+        BY_ID,
+    ),
+    "numpy vectors": ([{"id": "a", "vector": np.array([0.5, 1], np.float32)}], WITH_VECTOR),
+    "numpy vectors of float64": ([{"id": "a", "vector": np.array([0.1, 1e300 * 0])}], WITH_VECTOR),
+    "vectors of several types": (
+        [
+            {"id": "a", "vector": np.array([0.5, 1], np.float32)},
+            {"id": "b", "vector": np.array([2, 1])},
+            {"id": "c", "vector": [0.5, 2]},
+            {"id": "d", "vector": None},
+            {"id": "e", "vector": np.array([2, 1], ">f4")},
+        ],
+        WITH_VECTOR,
+    ),
+    "lists": ([{"id": "a", "vector": [0.5, 1.0]}, {"id": "b", "vector": [1, 2.5]}], WITH_VECTOR),
+    "vectors of several lengths": (
+        [{"id": "a", "vector": [0.5]}, {"id": "b", "vector": [1.0, 2.0]}],
+        WITH_VECTOR,
+    ),
+    "strided vectors": ([{"id": "a", "vector": np.arange(6, dtype=np.float32)[::2]}], WITH_VECTOR),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_rows_that_are_dicts_are_encoded_together(kind: str) -> None:
+    rows, mapper = ROWS[kind]
+    assert None not in check_rows(rows, mapper, schema_of())
+
+
+def good_and(**bad: Any) -> list[dict[str, Any]]:
+    good = {"id": "a", "text": "Dune", "int": 1, "number": 0.5, "vector": [0.5, 1.5]}
+    return [good, {**good, **bad}]
+
+
+BAD_ROWS = {
+    "a NaN": good_and(vector=[0.5, float("nan")]),
+    "an overflow": good_and(vector=[0.5, 1e39]),
+    "a bool in a vector": good_and(vector=[0.5, True]),
+    "a bool before the rest": good_and(vector=[True, 0.5]),
+    "text in a vector": good_and(vector=[0.5, "x"]),
+    "an array of bools": good_and(vector=np.array([True, False])),
+    "two dimensions": good_and(vector=np.ones((2, 1), np.float32)),
+    "no numbers": good_and(vector=[]),
+    "a vector that is none": good_and(vector=7),
+    "an integer": good_and(int=2**53 + 1),
+    "an integer of many digits": good_and(int=2**70),
+    "a fraction": good_and(int=1.5),
+    "a bool as an integer": good_and(int=True),
+    "an infinite number": good_and(number=float("inf")),
+    "a lone surrogate": good_and(text="\ud800"),
+    "an integer as text": good_and(text=7),
+    "no id": good_and(id=None),
+    "an id that is none": good_and(id=1.5),
+    "a lone surrogate as id": good_and(id="\ud800"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ROWS)
+def test_one_bad_dict_is_left_alone_to_the_way_of_rows(kind: str) -> None:
+    found = check_rows(BAD_ROWS[kind], WITH_VECTOR, schema_of())
+    assert [one is None for one in found] == [False, True] * 8
+
+
+@pytest.mark.parametrize(
+    ("rows", "mapper"),
+    [
+        ([{"id": "a", "vector": [1.0]}, {"id": "b"}], WITH_VECTOR),
+        ([{"id": "a", "tenant": "t"}, {"id": "b"}], Mapper("Article", id_field="id", tenant_field="tenant")),
+        ([{"id": "a", "text": "x"}, {"id": "b"}], Mapper("Article", id_field="id", properties=["text"])),
+        ([{"id": "a", "text": "x"}, {"id": "b", "unknown": 1}], BY_ID),
+        ([{"id": "a", "text": "x", "Text": "y"}], BY_ID),
+        ([{"id": "a", 7: "x"}], BY_ID),
+    ],
+    ids=[
+        "no vector",
+        "no tenant",
+        "no property",
+        "an unknown property",
+        "a property twice",
+        "a name that is none",
+    ],
+)
+def test_dicts_that_lack_or_have_other_fields_go_by_rows_altogether(rows: Any, mapper: Mapper) -> None:
+    assert set(check_rows(rows, mapper, schema_of())) == {None}
+
+
+def test_few_dicts_are_sooner_encoded_one_by_one() -> None:
+    rows = [{"id": "a"}] * 15
+    (part,) = ColumnEncoder(BY_ID, ObjectEncoder(schema_of()), schema_of()).encode_rows(rows, lambda: LIMITS)
+    assert part == Rows(0, 15)
+
+
+_values: dict[str, Any] = {
+    "text": st.text(max_size=20) | st.none() | st.integers(),
+    "int": st.integers(-(2**65), 2**65) | st.integers(-5, 5) | st.none() | st.floats() | st.booleans(),
+    "number": st.floats() | st.integers(-5, 5) | st.none(),
+    "boolean": st.booleans() | st.none() | st.just(np.True_),
+    "texts": st.lists(st.text(max_size=5), max_size=3) | st.none(),
+    "vector": st.lists(st.floats(width=32) | st.booleans(), max_size=3)
+    | st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=2).map(np.array)
+    | st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=2).map(
+        lambda v: np.array(v, np.float32)
+    )
+    | st.none(),
+    "id": st.uuids().map(str) | st.text(max_size=3) | st.integers(0, 9),
+}
+
+
+@st.composite
+def dicts(draw: Any) -> list[dict[str, Any]]:
+    """Rows with much in common, as rows have: a column of one strategy each, some of them with exceptions."""
+    optional = sorted(set(_values) - {"id", "vector"})
+    names = draw(st.sets(st.sampled_from(optional)))
+    rows = draw(st.integers(1, 8))
+    table = [{name: draw(_values[name]) for name in ("id", "vector", *sorted(names))} for _ in range(rows)]
+    for row in table:
+        for name in draw(st.sets(st.sampled_from(optional), max_size=1)):
+            row.pop(name, None)
+    return table
+
+
+@given(dicts(), st.sampled_from([None, 2]), st.sampled_from([(1000, 4_000_000), (3, 500)]))
+@settings(max_examples=300, deadline=None)
+def test_dicts_together_make_what_they_make_alone(
+    rows: list[dict[str, Any]], dimensions: int | None, limits: tuple[int, int]
+) -> None:
+    check_rows(
+        rows,
+        WITH_VECTOR,
+        schema_of(),
+        limits,
+        **({} if dimensions is None else {"dimensions": {"": dimensions}}),
+    )

@@ -1,6 +1,6 @@
 """The two ways to make batches: in the bundle, and with Beam's ``GroupIntoBatches``.
 
-In the bundle, objects wait in a buffer of the DoFn, bounded in bytes for all collections together; nothing is
+In the bundle, objects wait in buffers of the DoFn, bounded in bytes for all collections together; nothing is
 shuffled. It suits bounded input, whose bundles are large.
 
 ``GroupIntoBatches`` gathers objects of many small bundles, as streaming has them. Beam's own expansion always
@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from sys import getsizeof
 from typing import Any, Optional
 
 import apache_beam as beam
@@ -60,6 +61,60 @@ class _Open:
         self.bytes = 0
         self.most_objects = sender.request_size(schema)
         self.most_bytes = sender.max_bytes
+
+
+class RowBuffer:
+    """Dicts of one bundle that wait to be encoded together, each with where it came from.
+
+    Args:
+      most_rows: gives how many there may be.
+      most_bytes: how many bytes they may have, about.
+    """
+
+    def __init__(self, most_rows: Callable[[], int], most_bytes: int) -> None:
+        self._most_rows = most_rows
+        self._most_bytes = most_bytes
+        self._start()
+
+    def _start(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._origins: list[Any] = []
+        self._most = 0
+        self._bytes = 0
+
+    def add(self, row: dict[str, Any], origin: Any) -> bool:
+        """Take a row in; returns whether it is time to take all out."""
+        self._rows.append(row)
+        self._origins.append(origin)
+        self._bytes += sum(map(getsizeof, row.values()))
+        count = len(self._rows)
+        if count == 1:  # of the others only what is large by itself is noticed
+            self._most = min(self._most_rows(), self._most_bytes // size_of(row))
+        return count >= self._most or self._bytes >= self._most_bytes
+
+    def take(self) -> tuple[list[dict[str, Any]], list[Any]]:
+        """The rows, and their origins."""
+        taken = self._rows, self._origins
+        self._start()
+        return taken
+
+
+def size_of(value: Any) -> int:
+    """About how many bytes a value takes when it is encoded; at least 1.
+
+    >>> size_of({"title": "Dune", "vectors": [[0.5, 1.0], [2.0, 3.0]]})
+    66
+    """
+    if isinstance(value, (str, bytes, bytearray)):
+        return len(value) + 1
+    try:
+        if isinstance(value, dict):
+            return sum(size_of(name) + size_of(item) for name, item in value.items()) + 1
+        if isinstance(value, (list, tuple)):
+            return sum(map(size_of, value)) + 1
+    except RecursionError:  # the encoder refuses it
+        return 1
+    return getattr(value, "nbytes", 8)
 
 
 class BundleBuffer:

@@ -1,8 +1,8 @@
-"""Arrow tables to the bytes of a request, column by column: the fast path, for what columns can tell at once.
+"""Tables and rows to the bytes of a request, column by column: the fast path, for what columns can tell at once.
 
 Arrow's kernels join the pieces of all rows, so that no Python object is made for a row. What a column cannot tell at
-once (a key that an id is made of, a date, a nested object) is encoded value by value, as a row is.
-Rows with anything wrong, or unusual, are left to the way of rows (:mod:`weaviate_io.encoding`), which says what.
+once (a key that an id is made of, a date, a nested object) is encoded value by value, as a single row is.
+Rows with anything wrong, or unusual, are left to the way of single rows (:mod:`weaviate_io.encoding`), which says what.
 
 The bytes are the same as those of the way of rows; property tests hold the two against each other.
 """
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from weaviate_io import arrow
+from weaviate_io import arrow, wire
 from weaviate_io.encoding import ObjectEncoder, check_tenant, vector_head
 from weaviate_io.errors import RowError
 from weaviate_io.framing import FALSE, TRUE, delimited, number_value, struct_entry, varint
@@ -26,26 +26,33 @@ from weaviate_io.mapping import Mapper, id_of
 from weaviate_io.request import Block
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.tenants import AllowedTenants
-from weaviate_io.wire import MAX_EXACT_INT
+from weaviate_io.transposing import Column, Columns, columns_of_batch, columns_of_rows
+from weaviate_io.vectors import stacked
 
 _ROWS = 1_000
-"""Rows that are encoded at once: as many as a request has at most."""
+"""Rows of a table that are encoded at once: as many as a request has at most."""
+
+_FEW = 16
+"""Fewer rows than these are encoded sooner one by one."""
 
 _UUID_DASHES = [8, 13, 18, 23]
+
+Limits = Callable[[], tuple[int, int]]
+"""Gives the most objects and the most bytes that a block should have now."""
 
 Piece = Union[bytes, pa.Array]
 """Bytes that are the same in every row, or a binary array of those of each; a null stands for none."""
 
 
 class Rows(NamedTuple):
-    """Rows of a table that go the other way, one by one: from ``start`` up to ``stop``."""
+    """Rows that go the other way, one by one: from ``start`` up to ``stop``."""
 
     start: int
     stop: int
 
 
 class _Unusual(Exception):
-    """All rows of the table go the other way."""
+    """All rows go the other way."""
 
 
 class _Encoded(NamedTuple):
@@ -58,11 +65,11 @@ class _Encoded(NamedTuple):
     has_vectors: np.ndarray
 
 
-class TableEncoder:
-    """Encodes the rows of tables for one collection.
+class ColumnEncoder:
+    """Encodes many rows at once for one collection.
 
     Args:
-      mapper: which columns are what.
+      mapper: which columns are what; one whose parts are columns as they are (``is_by_columns``).
       encoder: encodes single rows of the collection.
       schema: what the collection expects.
       allowed_tenants: those that may be written, None for all.
@@ -79,9 +86,10 @@ class TableEncoder:
         self.encoder = encoder
         self._schema = schema
         self._allowed = allowed_tenants
+        self._required = mapper.required_fields
 
-    def encode(
-        self, table: Union[pa.Table, pa.RecordBatch], limits: Callable[[], tuple[int, int]]
+    def encode_table(
+        self, table: Union[pa.Table, pa.RecordBatch], limits: Limits
     ) -> Iterator[Union[Block, Rows]]:
         """The rows of a table in order, in blocks that are a request each; what is unusual as places of rows.
 
@@ -93,48 +101,59 @@ class TableEncoder:
         for batch in [table] if isinstance(table, pa.RecordBatch) else table.to_batches():
             for offset in range(0, batch.num_rows, _ROWS):
                 part = batch.slice(offset, _ROWS)
-                yield from self._part(part, start, *limits())
+                for encoded in self._encode(columns_of_batch(part), start, *limits()):
+                    if isinstance(encoded, Block):
+                        encoded.number()
+                    yield encoded
                 start += part.num_rows
 
-    def _part(
-        self, batch: pa.RecordBatch, start: int, most_objects: int, most_bytes: int
+    def encode_rows(self, rows: Sequence[Mapping[str, Any]], limits: Limits) -> Iterator[Union[Block, Rows]]:
+        """The same for rows that are dicts, at most as many as a request has."""
+        columns = None if len(rows) < _FEW else columns_of_rows(rows, self._required)
+        if columns is None:
+            yield Rows(0, len(rows))
+        else:
+            yield from self._encode(columns, 0, *limits())
+
+    def _encode(
+        self, columns: Columns, start: int, most_objects: int, most_bytes: int
     ) -> Iterator[Union[Block, Rows]]:
         try:
-            encoded, bad = self._encoded(batch)
+            encoded, bad = self._encoded(columns)
         except (_Unusual, RowError, pa.ArrowException):
-            yield Rows(start, start + batch.num_rows)
+            yield Rows(start, start + columns.rows)
             return
         bad |= encoded.sizes > most_bytes
         first = 0
-        for place in [*np.flatnonzero(bad).tolist(), batch.num_rows]:
+        for place in [*np.flatnonzero(bad).tolist(), columns.rows]:
             yield from _blocks(encoded, first, place, start, most_objects, most_bytes)
-            if place < batch.num_rows:
+            if place < columns.rows:
                 yield Rows(start + place, start + place + 1)
             first = place + 1
 
-    def _encoded(self, batch: pa.RecordBatch) -> tuple[_Encoded, np.ndarray]:
-        bad = np.zeros(batch.num_rows, bool)
+    def _encoded(self, columns: Columns) -> tuple[_Encoded, np.ndarray]:
+        bad = np.zeros(columns.rows, bool)
         mapper, schema = self._mapper, self._schema
-        if not mapper.is_by_columns or len(set(batch.schema.names)) < batch.num_columns:
+        if len(set(columns.names)) < len(columns.names):
             raise _Unusual
         properties: list[Piece] = []
         keys: set[bytes] = set()
-        for name, field in self._properties(batch.schema.names).items():
-            key, piece = self._property(name, batch.column(field), bad)
+        for name, field in self._properties(columns.names).items():
+            key, piece = self._property(name, columns.column(field), bad)
             if key in keys:
                 raise _Unusual
             if piece is not None:
                 keys.add(key)
                 properties.append(piece)
-        entries = _sum_of(properties, batch.num_rows)
-        uuids, id_piece = _ids(_column(batch, mapper.id_field), bad)
-        tenants, tenant_pieces = self._tenants(batch, bad)
-        vectors, has_vectors = self._vectors(batch, bad)
+        entries = _sum_of(properties, columns.rows)
+        uuids, id_piece = _ids(_column(columns, mapper.id_field), bad)
+        tenants, tenant_pieces = self._tenants(columns, bad)
+        vectors, has_vectors = self._vectors(columns, bad)
         heads = _varints(entries)
         inside = 1 + _lengths(heads) + entries
         pieces: list[Piece] = [b"\x0a\x24", id_piece, b"\x1a", _varints(inside), b"\x0a", heads, *properties]
         pieces += [delimited(b"\x22", schema.name.encode()), *tenant_pieces, *vectors]
-        lengths = _sum_of(pieces, batch.num_rows)
+        lengths = _sum_of(pieces, columns.rows)
         framing = _varints(lengths)
         pieces = [b"\x0a", framing, *pieces]
         sizes = 1 + _lengths(framing) + lengths
@@ -152,17 +171,17 @@ class TableEncoder:
             raise _Unusual
         return found
 
-    def _property(self, name: str, column: pa.Array, bad: np.ndarray) -> tuple[bytes, Optional[Piece]]:
+    def _property(self, name: str, column: Column, bad: np.ndarray) -> tuple[bytes, Optional[Piece]]:
         key, encoder = self.encoder.column(name)
         if encoder is None:
             return key, None
         known = self._schema.properties.get(name)
-        fast = _FAST.get(known.data_type) if known is not None else None
+        fast = _FAST.get(known.data_type) if known is not None and isinstance(column, pa.Array) else None
         piece = fast(key, column, bad) if fast is not None else None
         if piece is not None:
             return key, piece
         entries: list[Optional[bytes]] = []
-        for place, value in enumerate(arrow.values(column)):
+        for place, value in enumerate(_values(column)):
             try:
                 encoded = encoder(value)
             except Exception:  # whatever it is, the way of rows says it
@@ -171,13 +190,16 @@ class TableEncoder:
             entries.append(None if encoded is None else struct_entry(key, encoded))
         return key, pa.array(entries, pa.binary())
 
-    def _tenants(self, batch: pa.RecordBatch, bad: np.ndarray) -> tuple[list[Optional[str]], list[Piece]]:
+    def _tenants(self, columns: Columns, bad: np.ndarray) -> tuple[list[Optional[str]], list[Piece]]:
         mapper = self._mapper
         if mapper.tenant_field is None:
             names: list[Any] = [mapper.tenant]
             indices = None
         else:
-            coded = pc.dictionary_encode(_column(batch, mapper.tenant_field))
+            column = _column(columns, mapper.tenant_field)
+            if not isinstance(column, pa.Array):
+                raise _Unusual
+            coded = pc.dictionary_encode(column)
             names = [mapper.tenant if name is None else name for name in [None, *coded.dictionary.to_pylist()]]
             indices = pc.add(pc.fill_null(coded.indices, -1), 1).to_numpy(zero_copy_only=False)
         checked: list[Optional[str]] = []
@@ -192,12 +214,12 @@ class TableEncoder:
                 bad |= True if indices is None else indices == number
         fields = [delimited(b"\x2a", name.encode()) if name else b"" for name in checked]
         if indices is None:
-            return checked * batch.num_rows, [fields[0]]
+            return checked * columns.rows, [fields[0]]
         return [checked[index] for index in indices], [pa.array(fields, pa.binary()).take(pa.array(indices))]
 
-    def _vectors(self, batch: pa.RecordBatch, bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
+    def _vectors(self, columns: Columns, bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
         wanted: Any = self._mapper.vector_field
-        present = np.zeros(batch.num_rows, bool)
+        present = np.zeros(columns.rows, bool)
         if wanted is None:
             return [], present
         if not isinstance(wanted, Mapping):
@@ -206,15 +228,13 @@ class TableEncoder:
             raise _Unusual
         pieces: list[Piece] = []
         for name, field in sorted(wanted.items()):
-            if field not in batch.schema.names:
-                raise _Unusual
-            column = batch.column(field)
-            present |= column.is_valid().to_numpy(zero_copy_only=False)
+            column = _column(columns, field)
+            present |= _present(column)
             pieces += self._vector(name, column, bad)
         return pieces, present
 
-    def _vector(self, name: str, column: pa.Array, bad: np.ndarray) -> list[Piece]:
-        numbers = _float_lists(column)
+    def _vector(self, name: str, column: Column, bad: np.ndarray) -> list[Piece]:
+        numbers = _float_lists(column) if isinstance(column, pa.Array) else _float_vectors(column)
         name, index, expected = self.encoder.vector(name)
         if numbers is None or index.multi:
             return [self._vector_by_value(name, column, bad)]
@@ -233,11 +253,11 @@ class TableEncoder:
         fields: list[Piece] = [_where(present, head), values]
         return [*fields, _where(present, tail)] if tail else fields
 
-    def _vector_by_value(self, name: str, column: pa.Array, bad: np.ndarray) -> Piece:
+    def _vector_by_value(self, name: str, column: Column, bad: np.ndarray) -> Piece:
         fields: list[Optional[bytes]] = []
-        for place, value in enumerate(arrow.values(column)):
+        for place, value in enumerate(_values(column)):
             field = None
-            if value is not None:
+            if not wire.is_null(value):
                 try:
                     field = b"".join(self.encoder.vector_field(name, value))
                 except Exception:  # whatever it is, the way of rows says it
@@ -250,10 +270,20 @@ def _where(present: pa.BooleanArray, field: bytes) -> pa.Array:
     return pc.if_else(present, pa.scalar(field, pa.binary()), pa.scalar(None, pa.binary()))
 
 
-def _column(batch: pa.RecordBatch, field: Any) -> pa.Array:
-    if not isinstance(field, str) or field not in batch.schema.names:
+def _column(columns: Columns, field: Any) -> Column:
+    if not isinstance(field, str) or field not in columns.names:
         raise _Unusual
-    return batch.column(field)
+    return columns.column(field)
+
+
+def _values(column: Column) -> list[Any]:
+    return arrow.values(column) if isinstance(column, pa.Array) else column
+
+
+def _present(column: Column) -> np.ndarray:
+    if isinstance(column, pa.Array):
+        return column.is_valid().to_numpy(zero_copy_only=False)
+    return np.array([not wire.is_null(value) for value in column])
 
 
 def _blocks(
@@ -265,7 +295,7 @@ def _blocks(
         before = int(ends[first - 1]) if first else 0
         end = min(first + most_objects, stop, int(np.searchsorted(ends, before + most_bytes, "right")))
         pieces = [one if isinstance(one, bytes) else one.slice(first, end - first) for one in encoded.pieces]
-        yield Block.of_table(
+        yield Block.of_rows(
             _joined(pieces),
             encoded.sizes[first:end].tolist(),
             encoded.uuids[first:end],
@@ -322,9 +352,9 @@ def _varint_table() -> pa.Array:
     return pa.array([varint(number) for number in range(_TABLE)], pa.binary())
 
 
-def _ids(column: pa.Array, bad: np.ndarray) -> tuple[list[str], pa.Array]:
-    given = arrow.values(column)
-    if pt.is_string(column.type) and not column.null_count and _are_canonical(column):
+def _ids(column: Column, bad: np.ndarray) -> tuple[list[str], pa.Array]:
+    given = _values(column)
+    if isinstance(column, pa.StringArray) and not column.null_count and _are_canonical(column):
         return given, column.cast(pa.binary())
     ids = [id_of(key) for key in given]
     bad |= np.array([one is None for one in ids])
@@ -392,7 +422,7 @@ def _integer(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
     if not pt.is_integer(column.type):
         return None
     integers, empty = _numbers(column, None)
-    bad |= ((integers > MAX_EXACT_INT) | (integers < -MAX_EXACT_INT)) & ~empty
+    bad |= ((integers > wire.MAX_EXACT_INT) | (integers < -wire.MAX_EXACT_INT)) & ~empty
     return _number_entries(key, integers.astype(np.float64), empty)
 
 
@@ -453,6 +483,12 @@ def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, int, np.ndarray
     if not pt.is_floating(values.type) or pt.is_float16(values.type) or values.null_count:
         return None
     return values.to_numpy(), length, empty
+
+
+def _float_vectors(vectors: list[Any]) -> Optional[tuple[np.ndarray, int, np.ndarray]]:
+    """The same for vectors as Python has them."""
+    flat = stacked(vectors)
+    return None if flat is None else (flat, len(flat) // len(vectors), np.zeros(len(vectors), bool))
 
 
 def _fixed_binary(rows: np.ndarray, empty: np.ndarray) -> pa.Array:

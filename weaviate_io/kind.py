@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Optional, Protocol, TypeVar, Union
+from typing import Any, ClassVar, Generic, Optional, TypeVar, Union
 
 import pyarrow as pa
 
@@ -32,9 +32,13 @@ Translated = tuple[CollectionSchema, Any]
 """An object or reference ready to be sent, or a block of objects, and the collection they are for."""
 
 
-class Translates(Protocol):
+class Translates(ABC):
     """Makes elements into what is sent."""
 
+    takes_rows = False
+    """Whether elements that are dicts are better translated together."""
+
+    @abstractmethod
     def translate(self, element: Any, sender: Optional[Sender] = None) -> Iterator[Union[Translated, Failed]]:
         """What an element holds, ready to be sent. Failures take their place.
 
@@ -42,6 +46,18 @@ class Translates(Protocol):
           element: one row, or a table of them.
           sender: what says how large a block of rows may be; without it there are no blocks.
         """
+
+    def rows_at_once(self, sender: Sender) -> int:
+        """How many dicts at once are best, at most."""
+        return 1
+
+    def translate_rows(
+        self, rows: Sequence[dict[str, Any]], sender: Sender
+    ) -> Iterator[tuple[int, Union[Translated, Failed]]]:
+        """What so many elements hold, each with its place among them; a block with that of its first row."""
+        for place, row in enumerate(rows):
+            for translated in self.translate(row, sender):
+                yield place, translated
 
 
 @dataclass(frozen=True, kw_only=True)

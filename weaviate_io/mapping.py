@@ -110,6 +110,15 @@ class Mapper:
         fields = (self.id_field, self.vector_field, self.tenant_field, self.properties, self.references_field)
         return any(map(callable, fields))
 
+    @property
+    def required_fields(self) -> Optional[list[Any]]:
+        """The fields without which a row may be refused, None where these are all."""
+        if self.properties is not None:
+            return None
+        vectors = self.vector_field
+        named = vectors.values() if isinstance(vectors, Mapping) else [vectors]
+        return [field for field in (self.id_field, self.tenant_field, *named) if field is not None]
+
     def _properties(self, row: Any, fields: Mapping[str, Any], schema: CollectionSchema) -> Mapping[str, Any]:
         chosen = self.properties
         if chosen is None:

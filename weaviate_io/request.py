@@ -100,6 +100,9 @@ class Block:
     there is no object for each of them, as long as all goes well and nobody asks for a single one.
     """
 
+    first_row = 0
+    """Number of the first object's row among those it was encoded with."""
+
     def __init__(self) -> None:
         self.uuids: list[str] = []
         self.tenants: list[Optional[str]] = []
@@ -112,7 +115,7 @@ class Block:
         self._parts: list[bytes] = []
 
     @classmethod
-    def of_table(
+    def of_rows(
         cls,
         payload: bytes,
         sizes: list[int],
@@ -121,7 +124,7 @@ class Block:
         has_vectors: list[bool],
         first_row: int,
     ) -> Block:
-        """Rows of a table that were encoded together.
+        """Rows that were encoded together.
 
         Args:
           payload: the objects one after the other, each with its tag and length.
@@ -129,20 +132,24 @@ class Block:
           uuids: of each.
           tenants: of each.
           has_vectors: whether each brings vectors of its own.
-          first_row: number of the first one's row in its table; the others follow.
+          first_row: number of the first one's row among those it came with; the others follow.
         """
         block = cls()
         block.uuids, block.tenants = uuids, tenants
         block._parts, block._sizes, block._has_vectors = [payload], sizes, has_vectors
-        block._rows = list(range(first_row, first_row + len(uuids)))
-        block.belongs_to(None, None)
+        block.first_row = first_row
+        nothing: list[Any] = [None] * len(uuids)
+        block._rows, block._positions = nothing, nothing
+        block.belong_to(nothing, nothing)
         return block
 
-    def belongs_to(self, origin: Any, element: Any) -> None:
-        """Say of all objects what :class:`Entry` knows by the same names."""
-        self.origins = [origin] * len(self)
-        self._elements = [element] * len(self)
-        self._positions = [None] * len(self)
+    def belong_to(self, origins: list[Any], elements: list[Any]) -> None:
+        """Say of each object what :class:`Entry` knows as origin and element."""
+        self.origins, self._elements = origins, elements
+
+    def number(self) -> None:
+        """Have each object know its row, which is that of a table."""
+        self._rows = list(range(self.first_row, self.first_row + len(self)))
 
     def append(self, entry: Entry) -> None:
         """Take an object in."""

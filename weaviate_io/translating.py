@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from itertools import repeat, starmap
@@ -10,13 +10,13 @@ from typing import Any, Optional, Union
 
 from weaviate_io import arrow
 from weaviate_io.client import Client
-from weaviate_io.columns import Rows, TableEncoder
+from weaviate_io.columns import ColumnEncoder, Limits, Rows
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition, SchemaSource
 from weaviate_io.dead_letter import failed_object, failed_row
 from weaviate_io.encoding import ObjectEncoder, decode_object, encoded_object
 from weaviate_io.errors import RowError, WeaviateError
 from weaviate_io.indexing import is_synchronous
-from weaviate_io.kind import Encoders, Kind, Translated, numbered, sources, table_of
+from weaviate_io.kind import Encoders, Kind, Translated, Translates, numbered, sources, table_of
 from weaviate_io.mapping import Mapper, Source
 from weaviate_io.objects import FailedObject, WeaviateObject, WrittenObject
 from weaviate_io.outcome import Failure, Tally
@@ -84,7 +84,7 @@ class Settings(Kind):
         return failed_object(failure, entry, given, entry.position if source is None else source.position)
 
 
-class Translator:
+class Translator(Translates):
     """Elements to encoded objects, each checked against the schema of its collection."""
 
     def __init__(self, settings: Settings, opened: Client) -> None:
@@ -95,8 +95,8 @@ class Translator:
             opened, settings.schema, settings.create_disposition, settings.auto_schema, settings.dry_run
         )
         self._encoders = Encoders(catalog, self._new_encoder)
-        self._has_blocks = self._mapper.is_by_columns and not callable(self._mapper.collection)
-        self._columns: Optional[TableEncoder] = None
+        self.takes_rows = self._mapper.is_by_columns and not callable(self._mapper.collection)
+        self._columns: Optional[ColumnEncoder] = None
 
     def translate(
         self, element: Any, sender: Optional[Sender] = None
@@ -107,26 +107,49 @@ class Translator:
           element: one row, or a table of them.
           sender: what says how large a block of rows may be; without it there are no blocks.
         """
-        if type(element) is dict:
-            return iter((self._translate(Source(element), None),))
-        table = table_of(element) if sender is not None and self._has_blocks else None
+        table = table_of(element) if sender is not None and self.takes_rows else None
         if sender is None or table is None:
             return starmap(self._translate, sources(element))
         return self._translate_table(table, sender)
 
+    def rows_at_once(self, sender: Sender) -> int:
+        try:
+            schema, _ = self._encoders.get(self._mapper.destination(None))
+        except RowError:  # each of them will say it
+            return 1
+        return sender.request_size(schema)
+
+    def translate_rows(
+        self, rows: Sequence[dict[str, Any]], sender: Sender
+    ) -> Iterator[tuple[int, Union[Translated, FailedObject]]]:
+        if len(rows) < 2:
+            yield from ((place, self._translate(Source(row), None)) for place, row in enumerate(rows))
+            return
+        schema, columns, limits = self._by_columns(self._mapper.destination(None), sender)
+        for part in columns.encode_rows(rows, limits):
+            if isinstance(part, Rows):
+                for place in range(part.start, part.stop):
+                    yield place, self._translate(Source(rows[place]), None)
+            else:
+                for place, translated in _of_block(schema, part, limits):
+                    yield part.first_row + place, translated
+
     def _translate_table(self, table: Source, sender: Sender) -> Iterator[Union[Translated, FailedObject]]:
-        schema, encoder = self._encoders.get(table.collection or self._mapper.destination(None))
-        if self._columns is None or self._columns.encoder is not encoder:
-            self._columns = TableEncoder(self._mapper, encoder, schema, self._settings.allowed_tenants)
-        for part in self._columns.encode(table.row, lambda: (sender.request_size(schema), sender.max_bytes)):
+        schema, columns, limits = self._by_columns(table.collection or self._mapper.destination(None), sender)
+        for part in columns.encode_table(table.row, limits):
             if isinstance(part, Rows):
                 rows = arrow.rows(table.row.slice(part.start, part.stop - part.start))
                 for number, row in enumerate(rows, part.start):
                     yield self._translate(numbered(table, row, number), number)
-            elif 2 * len(part) < sender.request_size(schema):  # with what comes next it makes a request
-                yield from ((schema, entry) for entry in part.opened())
             else:
-                yield schema, part
+                for _, translated in _of_block(schema, part, limits):
+                    yield translated
+
+    def _by_columns(self, name: str, sender: Sender) -> tuple[CollectionSchema, ColumnEncoder, Limits]:
+        schema, encoder = self._encoders.get(name)
+        if self._columns is None or self._columns.encoder is not encoder:
+            self._columns = ColumnEncoder(self._mapper, encoder, schema, self._settings.allowed_tenants)
+        return schema, self._columns, lambda: (sender.request_size(schema), sender.max_bytes)
 
     def _translate(self, source: Source, number: Optional[int]) -> Union[Translated, FailedObject]:
         row, _, text, name = source
@@ -163,3 +186,11 @@ class Translator:
             dimensions=dimensions,
             timezone=self._settings.timezone,
         )
+
+
+def _of_block(schema: CollectionSchema, block: Block, limits: Limits) -> Iterator[tuple[int, Translated]]:
+    """A block as it is or, where it makes a request only with what comes next, its objects; each with its place."""
+    if 2 * len(block) < limits()[0]:
+        yield from ((place, (schema, entry)) for place, entry in enumerate(block.opened()))
+    else:
+        yield 0, (schema, block)

@@ -11,13 +11,14 @@ from array import array
 from collections.abc import Sequence
 from struct import Struct
 from struct import error as StructError
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
 from weaviate_io import wire
 
 _FLOAT32 = np.dtype("<f4")
+_FLOATS = (_FLOAT32, np.dtype("<f8"))
 _NO_NUMBERS = (bool, np.timedelta64)  # though they are subclasses of int and numpy's integer
 _MAX_DIMENSIONS = 65535  # the server's storage and the wire of multi-vectors have 16 bits for it
 _REAL = (int, float, np.integer, np.floating)
@@ -52,6 +53,36 @@ def encode_vector(value: Any) -> EncodedVector:
             raise ValueError(_EMPTY)
         return _from_rows(value) if _is_row(value[0]) else _from_numbers(value)
     return _from_one(value)
+
+
+def stacked(vectors: Sequence[Any]) -> Optional[np.ndarray]:
+    """The numbers of many vectors one after the other, as float32 or float64, not checked for being finite.
+
+    None where they are not all numpy arrays of one such type, or all lists of numbers, and of one length.
+
+    >>> stacked([[1.0, 2.0], [3.0, 4.5]]).tolist()
+    [1.0, 2.0, 3.0, 4.5]
+    """
+    kinds = set(map(type, vectors))
+    if kinds == {np.ndarray}:
+        first = vectors[0]
+        if (
+            first.ndim != 1
+            or first.dtype not in _FLOATS
+            or {(one.dtype, one.shape) for one in vectors} != {(first.dtype, first.shape)}
+        ):
+            return None
+        return np.concatenate(vectors)
+    if kinds != {list} or len(set(map(len, vectors))) != 1 or not vectors[0]:
+        return None
+    try:
+        flat = np.frombuffer(b"".join(map(_pack, vectors)), _FLOAT32)
+        for one, is_doubtful in zip(vectors, _doubtful(flat.reshape(len(vectors), -1)), strict=True):
+            if is_doubtful or type(one[0]) is not float:
+                _check_types(one)
+    except ValueError:
+        return None
+    return flat
 
 
 def nudge(data: bytes, multi: bool) -> bytes:
@@ -104,10 +135,17 @@ def _from_array(values: np.ndarray) -> EncodedVector:
 def _from_numbers(numbers: Sequence[Any]) -> EncodedVector:
     data = _pack(numbers)
     values = np.frombuffer(data, _FLOAT32)
-    # Packing takes True for 1.0. To look at the type of every number takes as long as to pack them.
-    if type(numbers[0]) is not float or ((values == 0) | (values == 1)).any():
+    if type(numbers[0]) is not float or _doubtful(values):
         _check_types(numbers)
     return _single(values, data)
+
+
+def _doubtful(values: np.ndarray) -> Any:
+    """Whether there may be a bool among what these were packed from, for each vector.
+
+    Packing takes True for 1.0. To look at the type of every number takes as long as to pack them.
+    """
+    return ((values == 0) | (values == 1)).any(axis=-1)
 
 
 def _from_bytes(data: bytes) -> EncodedVector:

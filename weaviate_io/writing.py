@@ -16,7 +16,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from weaviate_io import client
 from weaviate_io.accounting import Accounts
-from weaviate_io.batching import Batched, BundleBuffer
+from weaviate_io.batching import Batched, BundleBuffer, RowBuffer
 from weaviate_io.creation import Catalog, CreateDisposition
 from weaviate_io.kind import Kind, Translated, source_of
 from weaviate_io.limits import FailureLimit
@@ -24,7 +24,6 @@ from weaviate_io.objects import Failed, FailedObject, FailedReference
 from weaviate_io.outcome import Failure, Outcome
 from weaviate_io.request import Block, Entry
 from weaviate_io.schema import CollectionSchema
-from weaviate_io.sender import Sender
 
 FAILED = "failed"
 """Tag of the dead letter."""
@@ -66,16 +65,13 @@ class _Translating(_Worker):
         assert self._client is not None
         self._translator = self._settings.open_translator(self._client)
 
-    def _translated(
-        self, element: Any, sender: Optional[Sender] = None
-    ) -> Iterator[Union[Translated, TaggedOutput]]:
-        """What an element holds, and the outputs for what of it failed."""
-        for translated in self._translator.translate(element, sender):
+    def _translated(self, element: Any) -> Iterator[Union[Translated, TaggedOutput]]:
+        """What an element holds, one by one, and the outputs for what of it failed."""
+        for translated in self._translator.translate(element):
+            self._limit.taken(1)
             if isinstance(translated, (FailedObject, FailedReference)):
-                self._limit.taken(1)
                 yield TaggedOutput(FAILED, self._fail(translated))
             else:
-                self._limit.taken(len(translated[1]) if isinstance(translated[1], Block) else 1)
                 yield translated
 
 
@@ -133,38 +129,60 @@ class WriteInBundleFn(_Sending, _Translating):
 
     def start_bundle(self) -> None:
         super().start_bundle()
-        self._buffer = BundleBuffer(self._sender, self._settings.new_batch)
+        sender = self._sender
+        self._buffer = BundleBuffer(sender, self._settings.new_batch)
+        self._rows = RowBuffer(lambda: self._translator.rows_at_once(sender), sender.max_bytes)
         self._origin: Optional[WindowedValue] = None
 
     def process(
         self, element: Any, value: Any = beam.DoFn.WindowedValueParam, gate: Any = None
-    ) -> Iterator[Any]:
-        for translated in self._translated(element, self._sender):
-            if isinstance(translated, TaggedOutput):
-                yield translated
-                continue
-            schema, objects = translated
-            origin = self._origin
-            if (
-                origin is None
-                or origin.timestamp_micros != value.timestamp_micros
-                or origin.windows != value.windows
-                or origin.pane_info != value.pane_info
-            ):
-                origin = self._origin = value.with_value(None)  # one for all elements in a row that share it
-            if isinstance(objects, Block):
-                objects.belongs_to(origin, element)
-                batches: Sequence[Any] = (translated,)
-            else:
-                objects.origin, objects.element = origin, element
-                batches = self._buffer.add(schema, objects)
-            for batch in batches:
-                yield from self._outputs(self._submit(*batch))
+    ) -> Iterable[Any]:
+        origin = self._origin
+        if (
+            origin is None
+            or origin.timestamp_micros != value.timestamp_micros
+            or origin.windows != value.windows
+            or origin.pane_info != value.pane_info
+        ):
+            origin = self._origin = value.with_value(None)  # one for all elements in a row that share it
+        if type(element) is not dict or not self._translator.takes_rows:
+            return self._write_element(element, origin)
+        return self._write_rows() if self._rows.add(element, origin) else ()
 
     def finish_bundle(self) -> Iterator[Any]:
+        yield from self._write_rows()
         for batch in self._buffer.flush():
             yield from self._outputs(self._submit(*batch))
         yield from self._outputs(self._sender.drain())
+
+    def _write_element(self, element: Any, origin: WindowedValue) -> Iterator[Any]:
+        for translated in self._translator.translate(element, self._sender):
+            count = _count(translated)
+            yield from self._write(translated, [origin] * count, [element] * count)
+
+    def _write_rows(self) -> Iterator[Any]:
+        rows, origins = self._rows.take()
+        for place, translated in self._translator.translate_rows(rows, self._sender):
+            end = place + _count(translated)
+            yield from self._write(translated, origins[place:end], rows[place:end])
+
+    def _write(
+        self, translated: Union[Translated, Failed], origins: list[WindowedValue], elements: list[Any]
+    ) -> Iterator[Any]:
+        """Send what was translated, or keep it for company; of each object its origin and element."""
+        self._limit.taken(len(origins))
+        if isinstance(translated, (FailedObject, FailedReference)):
+            yield TaggedOutput(FAILED, _with_value(origins[0], self._fail(translated)))
+            return
+        schema, objects = translated
+        if isinstance(objects, Block):
+            objects.belong_to(origins, elements)
+            batches: Sequence[Any] = (translated,)
+        else:
+            objects.origin, objects.element = origins[0], elements[0]
+            batches = self._buffer.add(schema, objects)
+        for batch in batches:
+            yield from self._outputs(self._submit(*batch))
 
 
 class DryRunFn(_Translating):
@@ -257,6 +275,11 @@ class _Windows(tuple):
 
     def __imul__(self, _: Any) -> _Windows:  # type: ignore[misc]
         return self
+
+
+def _count(translated: Union[Translated, Failed]) -> int:
+    """How many objects it is."""
+    return len(translated[1]) if isinstance(translated[1], Block) else 1
 
 
 _GLOBAL = _Windows((GlobalWindow(),))

@@ -13,7 +13,7 @@ from weaviate_io.connection import WeaviateConnection
 from weaviate_io.creation import Catalog, CollectionNotFound, CreateDisposition
 from weaviate_io.dead_letter import failed_reference, failed_reference_row
 from weaviate_io.errors import RowError, WeaviateError, costs_its_row
-from weaviate_io.kind import Encoders, Kind, Translated, sources
+from weaviate_io.kind import Encoders, Kind, Translated, Translates, sources
 from weaviate_io.mapping import Field, Source
 from weaviate_io.objects import FailedReference, WeaviateReference
 from weaviate_io.outcome import Failure
@@ -215,7 +215,7 @@ class ReferenceSettings(Kind):
         return failed_reference(failure, entry.reference, entry.position if source is None else source.position)
 
 
-class ReferenceTranslator:
+class ReferenceTranslator(Translates):
     """Elements to encoded references, each checked against the schema of its collection."""
 
     def __init__(self, settings: ReferenceSettings, opened: Client) -> None:

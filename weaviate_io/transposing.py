@@ -1,0 +1,72 @@
+"""Columns of a table or of rows: what is encoded together has to lie together.
+
+A column of rows becomes an Arrow array where all its values are of one plain Python type, which takes a fraction of
+the time that it takes to look at each. Any other stays the list of its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple, Optional, Union
+
+import pyarrow as pa
+
+Column = Union[pa.Array, list[Any]]
+"""The values of all rows, as an Arrow array or as Python has them."""
+
+_KINDS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+class Columns(NamedTuple):
+    """The columns of some rows.
+
+    Args:
+      names: of the columns.
+      rows: how many there are.
+      column: gives a column by its name.
+    """
+
+    names: Sequence[str]
+    rows: int
+    column: Callable[[str], Column]
+
+
+def columns_of_batch(batch: pa.RecordBatch) -> Columns:
+    """The columns of a record batch."""
+    return Columns(batch.schema.names, batch.num_rows, batch.column)
+
+
+def columns_of_rows(
+    rows: Sequence[Mapping[str, Any]], required: Optional[Collection[str]]
+) -> Optional[Columns]:
+    """The columns of rows that may have different fields; a field that a row lacks is None.
+
+    Args:
+      rows: one or more.
+      required: the fields that no row may lack, None for all.
+
+    Returns None where one lacks such a field.
+
+    >>> columns = columns_of_rows([{"id": 1, "title": "Dune"}, {"id": 2}], required=["id"])
+    >>> columns.names, columns.column("title").to_pylist(), columns.column("id").type
+    (['id', 'title'], ['Dune', None], DataType(int64))
+    """
+    names = list(dict.fromkeys(chain.from_iterable(rows)))
+    if sum(map(len, rows)) == len(names) * len(rows):
+        return Columns(names, len(rows), lambda name: _column(list(map(itemgetter(name), rows))))
+    if required is None or any(name not in row for row in rows for name in required):
+        return None
+    return Columns(names, len(rows), lambda name: _column([row.get(name) for row in rows]))
+
+
+def _column(values: list[Any]) -> Column:
+    types = set(map(type, values)) - {type(None)}
+    kind = _KINDS.get(types.pop()) if len(types) == 1 else None
+    if kind is None:
+        return values
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # as one is no text, or no int64
+        return values
