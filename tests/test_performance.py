@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 import weaviate_io
 from benchmarks.encoding import SCHEMA, official, ours, rows
-from weaviate_io import WriteToWeaviate, client, proto
+from weaviate_io import WriteToWeaviate, client
 from weaviate_io.flow import Flow
 
 ROUNDS = 3
@@ -89,8 +89,8 @@ class FreeServer:
     def stored_dimensions(self, schema: Any) -> dict[str, int]:
         return {}
 
-    def search(self, request: Any) -> Any:
-        return proto.SearchReply()
+    def start_search(self, request: Any) -> Acknowledged:
+        return Acknowledged()
 
     def batch_objects(self, request: bytes, timeout: float) -> Acknowledged:
         self.requests += 1

@@ -71,6 +71,11 @@ class Client:
         """Start a BatchReferences call and return its future; the caller gives the place in flight back."""
         return self._batch_references.future(request, timeout=timeout, metadata=self._metadata())
 
+    def start_search(self, request: Any) -> Any:
+        """Start a Search call and return its future."""
+        payload, timeout = request.SerializeToString(), self._connection.timeout
+        return self._search.future(payload, timeout=timeout, metadata=self._metadata())
+
     def search(self, request: Any) -> Any:
         """Call Search and return the reply; raises ``grpc.RpcError``."""
         payload, timeout = request.SerializeToString(), self._connection.timeout

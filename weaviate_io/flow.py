@@ -8,8 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from weaviate_io.depth import LEAST, Depth
 
@@ -278,16 +277,22 @@ class Flow:
         free = 2 * self._places.limit - self._in_flight - self._looking
         return max(LEAST, min(self.depth.limit, open_requests + free))
 
-    @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Count a request whose objects are looked up as open."""
+    def look(self) -> None:
+        """Count one more request whose objects are looked up as open."""
         with self._changed:
             self._looking += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._looking -= 1
+
+    def looked(self) -> None:
+        """Count one less."""
+        with self._changed:
+            self._looking -= 1
+
+    def try_acquire(self) -> bool:
+        """Take a place in flight if there is one at once."""
+        with self._changed:
+            is_free = not self._memory.is_short and self._in_flight < self._places.limit
+            self._in_flight += is_free
+            return is_free
 
     def acquire(self) -> float:
         """Take one of the places in flight; waits until a running request ends, which its deadline bounds.

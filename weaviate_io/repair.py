@@ -47,6 +47,9 @@ class Method(Protocol):
     def asks_before(self, request: Request) -> bool:
         """Whether :meth:`prepare` asks the server about a request."""
 
+    def question(self, request: Request) -> Optional[Any]:
+        """A search that spares the rest of :meth:`prepare` where it finds nothing, if there is such a one."""
+
     def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
         """Look at a request that is about to be sent; takes out what needs no sending, and gives its outcomes.
 
@@ -93,6 +96,15 @@ class BatchObjects:
             and request.schema.indexes_vectors
             and (request.block is not None or any(not entry.attempts for entry in request.entries))
         )
+
+    def question(self, request: Request) -> Optional[Any]:
+        if request.block is None or self._verify != "existing":
+            return None
+        ids = _ids_of(request)
+        if len(ids) != 1:
+            return None
+        ((tenant, uuids),) = ids.items()
+        return by_ids(request.schema.name, tenant, uuids)
 
     def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
         """Plan the repair of what is stored already without being indexed.
@@ -212,9 +224,13 @@ class BatchObjects:
 
 def _any_stored(search: Search, request: Request) -> bool:
     """Whether the server has any of the objects of a block for which it has a vector."""
+    return any(stored_ids(search, request.schema, tenant, some) for tenant, some in _ids_of(request).items())
+
+
+def _ids_of(request: Request) -> dict[Optional[str], list[str]]:
+    """The ids in a block for which it has a vector, by tenant."""
     assert request.block is not None
-    ids = request.block.ids_by_tenant(with_vectors=not request.schema.makes_vectors)
-    return any(stored_ids(search, request.schema, tenant, some) for tenant, some in ids.items())
+    return request.block.ids_by_tenant(with_vectors=not request.schema.makes_vectors)
 
 
 def _plan(entry: Entry, exact: bytes) -> None:

@@ -241,6 +241,7 @@ class Request:
       opened_at: ``time.monotonic()`` when the last try began, with its look-ups.
       company: open requests of its sender then, itself included.
       sent_at: ``time.monotonic()`` of the last try, 0 before.
+      sent_bytes: that it had.
     """
 
     schema: CollectionSchema
@@ -256,6 +257,7 @@ class Request:
     opened_at: float = 0.0
     company: int = 0
     sent_at: float = 0.0
+    sent_bytes: int = 0
 
     @property
     def entries(self) -> list[Entry]:
@@ -269,6 +271,10 @@ class Request:
     @entries.setter
     def entries(self, entries: list[Entry]) -> None:
         self.contents = entries
+
+    def open(self) -> None:
+        """Have the objects one by one from now on."""
+        self.contents = self.entries
 
     @property
     def block(self) -> Optional[Block]:

@@ -19,6 +19,7 @@ from typing import Any, Optional, Union
 
 import grpc
 
+from weaviate_io import proto
 from weaviate_io.client import Client
 from weaviate_io.encoding import join_request, vector_names
 from weaviate_io.errors import (
@@ -200,31 +201,63 @@ class Sender:
         request.opened_at, request.company = time.monotonic(), self._open
         if request.is_prepared:
             self._send(request)
-        elif self._method.asks_before(request):
-            # A round trip, in which others are made, sent and judged. It ends by itself if nobody waits for it.
-            threading.Thread(target=self._look, args=(request,), name="weaviate-io-look", daemon=True).start()
-        else:
+        elif not self._method.asks_before(request):
             self._looked(request, *self._prepare(request))
+        else:
+            question = self._method.question(request)
+            call = None if question is None else self._client.start_search(question)
+            self._flow.look()
+            if call is None:
+                self._look(request)
+            else:
+                call.add_done_callback(lambda done: self._answered_question(request, done))
+
+    def _answered_question(self, request: Request, call: Any) -> None:
+        """Called by gRPC, in a thread of its own. What can be sent is sent at once: the owner may be busy for long."""
+        try:
+            some = call.code() is not grpc.StatusCode.OK or proto.SearchReply.FromString(call.result()).results
+            if some and call.code() is grpc.StatusCode.OK:
+                request.open()  # they are looked at one by one
+            if some:
+                self._look(request)
+                return
+            self._flow.looked()
+            request.is_prepared = True
+            if len(request) <= self.request_size(request.schema) and self._flow.try_acquire():
+                self._call(request)
+            else:
+                self._answers.put(lambda: self._send(request))
+        except BaseException as error:
+            self._fail(error)
 
     def _look(self, request: Request) -> None:
-        """Prepare a request in a thread of its own; what follows is up to the owner of the sender."""
+        """Prepare a request in a thread of its own, which ends by itself if nobody waits for it."""
+        threading.Thread(
+            target=self._look_in_thread, args=(request,), name="weaviate-io-look", daemon=True
+        ).start()
+
+    def _look_in_thread(self, request: Request) -> None:
         try:
-            with self._flow.looking():
-                prepared = self._prepare(request)
+            prepared = self._prepare(request)
         except BaseException as error:
-            raised = error
-            self._answers.put(lambda: self._raise(raised))
+            self._fail(error)
         else:
             self._answers.put(lambda: self._looked(request, *prepared))
+        finally:
+            self._flow.looked()
 
     def _prepare(self, request: Request) -> tuple[list[Outcome], Tally]:
         tally = Tally()
         outcomes = self._method.prepare(lambda search: self._search(search, request, tally), request, tally)
         return outcomes, tally
 
-    @staticmethod
-    def _raise(error: BaseException) -> None:
-        raise error
+    def _fail(self, error: BaseException) -> None:
+        """Have the owner raise what another thread met."""
+
+        def fail() -> None:
+            raise error
+
+        self._answers.put(fail)
 
     def _looked(self, request: Request, outcomes: list[Outcome], tally: Tally) -> None:
         self.tally.add(tally)
@@ -237,20 +270,21 @@ class Sender:
 
     def _send(self, request: Request) -> None:
         self.tally.throttled_seconds += self._flow.acquire()
+        self._cut_to_size(request)
+        self._call(request)
+
+    def _call(self, request: Request) -> None:
+        """Start the call of a request that has its place in flight; maybe not in the owner's thread."""
         try:
-            self._cut_to_size(request)
             request.is_prepared = False  # for this try; what was cut off is still
             payload = join_request(request.contents, self._consistency_level)
-            request.sent_at = time.monotonic()
+            request.sent_bytes, request.sent_at = len(payload), time.monotonic()
             call = self._method.call(self._client, payload, self._flow.deadline(request.schema.makes_vectors))
         except BaseException:
             self._flow.release()
             raise
         for entry in () if request.block else request.entries:
             entry.attempts += 1
-        self.tally.requests += 1
-        self.tally.bytes += len(payload)
-        self.tally.batch_sizes.append(len(request))
         call.add_done_callback(lambda done: self._answered(request, done))
 
     def _cut_to_size(self, request: Request) -> None:
@@ -315,6 +349,9 @@ class Sender:
 
     def _judge(self, request: Request, call: Any, verdict: Verdict | Exception | None, seconds: float) -> None:
         self._open -= 1
+        self.tally.requests += 1
+        self.tally.bytes += request.sent_bytes
+        self.tally.batch_sizes.append(len(request))
         self.tally.latencies_ms.append(int(seconds * 1000))
         if isinstance(verdict, Exception):
             raise verdict

@@ -70,8 +70,8 @@ taskmanager.memory.jvm-overhead.max: 192m
 taskmanager.memory.task.heap.size: 300m
 taskmanager.memory.task.off-heap.size: 64m
 taskmanager.memory.managed.size: 128m
-taskmanager.memory.network.min: 64m
-taskmanager.memory.network.max: 64m
+taskmanager.memory.network.min: 128m
+taskmanager.memory.network.max: 128m
 taskmanager.load-balance.mode: SLOTS
 classloader.resolve-order: parent-first
 classloader.check-leaked-classloader: false

@@ -49,9 +49,6 @@ class _Numbers(beam.transforms.core.RestrictionProvider):
     def split(self, element: tuple[int, int], restriction: OffsetRange) -> Any:
         yield restriction  # to split it further would have numbers overtake the watermark
 
-    def truncate(self, element: tuple[int, int], restriction: OffsetRange) -> None:
-        return None  # a drained job reads no further
-
 
 class _Count(beam.DoFn):
     """Hands out a few numbers in a bundle, and goes on after a pause; each is a second of event time."""

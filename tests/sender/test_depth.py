@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.sender.harness import Rig, told
+from tests.sender.harness import Rig, made, told, uuid_of
 from weaviate_io.depth import LEAST, MOST, Depth
 from weaviate_io.flow import Flow
 from weaviate_io.repair import BatchObjects
+from weaviate_io.request import Block
 from weaviate_io.testing import FakeWeaviate
 
 
@@ -84,8 +85,9 @@ def test_senders_share_what_is_beyond_two_requests_each() -> None:
     limit_alone = flow.sender_limit(0)
     for _ in range(4):
         flow.acquire()
-    with flow.looking(), flow.looking():
-        assert (limit_alone, flow.sender_limit(6), flow.sender_limit(0)) == (8, 8, LEAST)
+    for _ in range(2):
+        flow.look()
+    assert (limit_alone, flow.sender_limit(6), flow.sender_limit(0)) == (8, 8, LEAST)
 
 
 class Meeting(BatchObjects):
@@ -146,3 +148,49 @@ def test_what_is_cut_off_after_its_look_up_is_not_looked_up_again(fake: FakeWeav
     assert method.looked_up == 10
     sent = [len(request.uuids) for request in fake.requests if request.method == "BatchObjects"]
     assert sorted(sent) == [2, 4, 4]
+
+
+def block(rig: Rig, *numbers: int) -> Block:
+    """Objects that nobody asked for one by one."""
+    gathered = Block()
+    for entry in rig.entries(made(number) for number in numbers):
+        gathered.append(entry)
+    return gathered
+
+
+def test_what_was_looked_up_is_sent_though_the_owner_of_the_sender_is_busy(fake: FakeWeaviate) -> None:
+    with Rig(fake, method=BatchObjects("existing")) as rig:
+        rig.sender.submit(rig.schema, block(rig, *range(10)))
+        fake.wait_until(lambda: len(fake.objects) == 10)
+        (outcome,) = rig.sender.drain()
+    assert [one.failure for one in told([outcome])] == [None] * 10
+    assert [request.method for request in fake.requests] == ["Search", "BatchObjects"]
+    assert (rig.sender.tally.requests, rig.sender.tally.batch_sizes) == (1, [10])
+
+
+def test_it_waits_for_its_owner_where_it_has_no_place_or_is_to_be_cut(fake: FakeWeaviate) -> None:
+    for hinder in ("places", "size"):
+        fake.reset()
+        with Rig(fake, method=BatchObjects("existing")) as rig:
+            flow = rig.client.flow
+            taken = [flow.acquire() for _ in range(2)] if hinder == "places" else []
+            rig.sender.submit(rig.schema, block(rig, *range(10)))
+            if hinder == "size":
+                flow._sizes["Article"] = 4  # requests turned out too slow meanwhile
+            fake.wait_until(lambda: any(request.method == "Search" for request in fake.requests))
+            for _ in taken:
+                flow.release()
+            outcomes = told(rig.sender.drain())
+        assert [one.failure for one in outcomes] == [None] * 10
+        assert len(fake.objects) == 10
+
+
+def test_objects_that_are_stored_are_looked_for_in_the_index_as_before(fake: FakeWeaviate) -> None:
+    with Rig(fake, method=BatchObjects("existing")) as rig:
+        rig.write(*range(5))
+        fake.unindexed.add(("Article", "", uuid_of(3)))
+        rig.sender.submit(rig.schema, block(rig, *range(10)))
+        outcomes = told(rig.sender.drain())
+        assert [one.failure for one in outcomes] == [None] * 10
+        assert (rig.sender.tally.verified, rig.sender.tally.unindexed) == (5, 1)
+        assert not fake.unindexed

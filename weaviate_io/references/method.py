@@ -41,6 +41,9 @@ class BatchReferences:
     def asks_before(self, request: Request) -> bool:
         return self._looks_for_targets(request) or self._looks_for_existing(request)
 
+    def question(self, request: Request) -> Optional[Any]:
+        return None
+
     def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
         outcomes: list[Outcome] = []
         if self._looks_for_targets(request):
