@@ -74,7 +74,6 @@ def by_columns(
             entries = part.opened()
             assert [entry.row for entry in entries] == list(range(len(found), len(found) + len(entries)))
             assert join_request(entries) == join_request(part)
-            assert part.keys == [entry.key for entry in entries]
             found += [entry.payload for entry in entries]
     return found
 

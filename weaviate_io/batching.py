@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from sys import getsizeof
 from typing import Any, Optional
 
@@ -42,6 +43,8 @@ BATCH_BYTES = 4_000_000
 
 MAX_BUFFERING_SECONDS = 1.0
 """How long an object of unbounded input waits for company."""
+
+_MEASURED = 16  # rows that come until it is looked how large they are
 
 Batched = tuple[bytes, int, Optional[str]]
 """What ``GroupIntoBatches`` gathers: encoded object, timestamp in microseconds, position of its row."""
@@ -79,18 +82,24 @@ class RowBuffer:
     def _start(self) -> None:
         self._rows: list[dict[str, Any]] = []
         self._origins: list[Any] = []
-        self._most = 0
         self._bytes = 0
+        self._most = 0
+        self._next = 1
 
     def add(self, row: dict[str, Any], origin: Any) -> bool:
         """Take a row in; returns whether it is time to take all out."""
         self._rows.append(row)
         self._origins.append(origin)
-        self._bytes += sum(map(getsizeof, row.values()))
-        count = len(self._rows)
-        if count == 1:  # of the others only what is large by itself is noticed
-            self._most = min(self._most_rows(), self._most_bytes // size_of(row))
-        return count >= self._most or self._bytes >= self._most_bytes
+        return len(self._rows) >= self._next and self._is_full()
+
+    def _is_full(self) -> bool:
+        rows = self._rows
+        if self._next == 1:  # of the others only what is large by itself is noticed
+            self._most = min(self._most_rows(), self._most_bytes // size_of(rows[0]))
+        else:
+            self._bytes += sum(map(getsizeof, chain.from_iterable(map(dict.values, rows[-_MEASURED:]))))
+        self._next = min(len(rows) + _MEASURED, self._most)
+        return len(rows) >= self._most or self._bytes >= self._most_bytes
 
     def take(self) -> tuple[list[dict[str, Any]], list[Any]]:
         """The rows, and their origins."""

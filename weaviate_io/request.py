@@ -6,7 +6,7 @@ References travel as objects do; where it says object here, it may be a referenc
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Union
 
@@ -180,8 +180,10 @@ class Block:
         return max(self._sizes)
 
     @property
-    def keys(self) -> list[Hashable]:
-        """What :attr:`Entry.key` is of each."""
+    def keys(self) -> Sequence[Hashable]:
+        """What two have in common where only the last one needs to be sent; of no tenant the ids alone."""
+        if self.tenants.count(None) == len(self):
+            return self.uuids
         return list(zip(self.tenants, self.uuids, strict=True))
 
     def ids_by_tenant(self, with_vectors: bool) -> dict[Optional[str], list[str]]:
