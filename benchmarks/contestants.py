@@ -148,7 +148,9 @@ def _bare_loop(make: Make) -> Load:
 
     def load(blocks: int, url: str, grpc_url: str) -> None:
         batches = (batch for block in range(blocks) for batch in make(block))
-        parts = (part for batch in batches for part in encoder.encode_table(batch, lambda: (MAX_OBJECTS, MAX_BYTES)))
+        parts = (
+            part for batch in batches for part in encoder.encode_table(batch, lambda: (MAX_OBJECTS, MAX_BYTES))
+        )
         send((join_request(part) for part in parts), 2, grpc_url)
 
     return load

@@ -16,7 +16,7 @@ from benchmarks.null import NullServer
 from benchmarks.processes import Cost, Round, alternate, kept, median
 from benchmarks.report import Figure, report
 
-OFFICIAL_SHARE = 0.1
+OFFICIAL_SHARE = 0.25
 """Share of the objects that the official client gets, which takes so much longer."""
 
 
@@ -64,7 +64,7 @@ FIGURES: tuple[tuple[str, Callable[[Round], float], float, bool], ...] = (
 def main() -> int:
     """Run every contestant in every round, and compare."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--objects", type=int, default=100_000, help="objects of a load")
+    options.add_argument("--objects", type=int, default=400_000, help="objects of a load")
     options.add_argument("--rounds", type=int, default=3)
     given = options.parse_args()
     with NullServer() as server:

@@ -20,7 +20,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from tests.write.running import DIRECT, FN_API, LOOPBACK, TWO_PROCESSES
 from weaviate_io import WeaviateConnection, WeaviateObject, WriteToWeaviate, client
-from weaviate_io.batching import BundleBuffer
+from weaviate_io.batching import BundleBuffer, RowBuffer, size_of
 from weaviate_io.errors import WeaviateError
 from weaviate_io.objects import SourceRow
 from weaviate_io.request import Entry
@@ -325,3 +325,26 @@ def test_ten_thousand_tenants_share_requests(write, fake):
 def test_two_processes_are_two(write, into):
     done = write(ROWS, WriteToWeaviate(**into), TWO_PROCESSES, bundles=8)
     assert len(done.pids) == 2 and os.getpid() not in done.pids
+
+
+def test_rows_wait_until_they_are_as_many_or_as_large_as_a_request():
+    by_count = RowBuffer(lambda: 40, 1_000_000)
+    assert [by_count.add({"id": n}, n) for n in range(40)] == [False] * 39 + [True]
+    rows, origins = by_count.take()
+    assert [row["id"] for row in rows] == origins == list(range(40))
+    assert by_count.take() == ([], [])
+    large = RowBuffer(lambda: 1000, 1_000_000)  # as the first one shows
+    assert [large.add({"id": n, "text": "x" * 100_000}, n) for n in range(9)] == [False] * 8 + [True]
+    growing = RowBuffer(lambda: 1000, 1_000_000)  # as is noticed of the others
+    assert [growing.add({"id": n, "text": "x" * (100_000 if n else 1)}, n) for n in range(16)][-2:] == [
+        False,
+        True,
+    ]
+
+
+def test_a_row_that_cannot_be_measured_is_left_to_the_encoder():
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert size_of({"a": nested}) > 0
+    assert RowBuffer(lambda: 0, 100).add({}, None)
