@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weaviate_io import arrow, proto
-from weaviate_io.columns import ColumnEncoder, Rows
+from weaviate_io.columns import FEW, ColumnEncoder, Rows
 from weaviate_io.encoding import ObjectEncoder, join_request
 from weaviate_io.errors import RowError
 from weaviate_io.mapping import Mapper
@@ -99,7 +99,7 @@ def check_rows(
     rows: list[dict[str, Any]], mapper: Mapper, schema: CollectionSchema, limits: Any = LIMITS, **options: Any
 ) -> list[bytes | None]:
     """Compare the two ways for rows that are dicts; gives what the way of columns made of each."""
-    rows = rows * -(-16 // len(rows))  # fewer are not encoded together
+    rows = rows * -(-FEW // len(rows))  # fewer are not encoded together
     encoder = ObjectEncoder(schema, **options)
     found: list[bytes | None] = []
     for part in ColumnEncoder(mapper, encoder, schema).encode_rows(rows, lambda: limits):
@@ -455,7 +455,7 @@ BAD_ROWS = {
 @pytest.mark.parametrize("kind", BAD_ROWS)
 def test_one_bad_dict_is_left_alone_to_the_way_of_rows(kind: str) -> None:
     found = check_rows(BAD_ROWS[kind], WITH_VECTOR, schema_of())
-    assert [one is None for one in found] == [False, True] * 8
+    assert [one is None for one in found] == [False, True] * (FEW // 2)
 
 
 @pytest.mark.parametrize(
@@ -482,9 +482,9 @@ def test_dicts_that_lack_or_have_other_fields_go_by_rows_altogether(rows: Any, m
 
 
 def test_few_dicts_are_sooner_encoded_one_by_one() -> None:
-    rows = [{"id": "a"}] * 15
+    rows = [{"id": "a"}] * (FEW - 1)
     (part,) = ColumnEncoder(BY_ID, ObjectEncoder(schema_of()), schema_of()).encode_rows(rows, lambda: LIMITS)
-    assert part == Rows(0, 15)
+    assert part == Rows(0, FEW - 1)
 
 
 _values: dict[str, Any] = {

@@ -32,7 +32,7 @@ from weaviate_io.vectors import stacked
 _ROWS = 1_000
 """Rows of a table that are encoded at once: as many as a request has at most."""
 
-_FEW = 16
+FEW = 64
 """Fewer rows than these are encoded sooner one by one."""
 
 _UUID_DASHES = [8, 13, 18, 23]
@@ -109,7 +109,7 @@ class ColumnEncoder:
 
     def encode_rows(self, rows: Sequence[Mapping[str, Any]], limits: Limits) -> Iterator[Union[Block, Rows]]:
         """The same for rows that are dicts, at most as many as a request has."""
-        columns = None if len(rows) < _FEW else columns_of_rows(rows, self._required)
+        columns = None if len(rows) < FEW else columns_of_rows(rows, self._required)
         if columns is None:
             yield Rows(0, len(rows))
         else:

@@ -215,18 +215,18 @@ class Sender:
     def _answered_question(self, request: Request, call: Any) -> None:
         """Called by gRPC, in a thread of its own. What can be sent is sent at once: the owner may be busy for long."""
         try:
-            some = call.code() is not grpc.StatusCode.OK or proto.SearchReply.FromString(call.result()).results
-            if some and call.code() is grpc.StatusCode.OK:
-                request.open()  # they are looked at one by one
-            if some:
-                self._look(request)
+            is_answered = call.code() is grpc.StatusCode.OK
+            if is_answered and not proto.SearchReply.FromString(call.result()).results:
+                self._flow.looked()
+                request.is_prepared = True
+                if len(request) <= self.request_size(request.schema) and self._flow.try_acquire():
+                    self._call(request)
+                else:
+                    self._answers.put(lambda: self._send(request))
                 return
-            self._flow.looked()
-            request.is_prepared = True
-            if len(request) <= self.request_size(request.schema) and self._flow.try_acquire():
-                self._call(request)
-            else:
-                self._answers.put(lambda: self._send(request))
+            if is_answered:
+                request.open()  # some are stored, and are looked at one by one
+            self._look(request)
         except BaseException as error:
             self._fail(error)
 

@@ -340,7 +340,6 @@ def test_rows_wait_until_they_are_as_many_or_as_large_as_a_request():
     assert taken == [False] * 16 + [True]
 
 
-
 def test_a_row_that_cannot_be_measured_is_left_to_the_encoder():
     nested: list[Any] = []
     for _ in range(100_000):
