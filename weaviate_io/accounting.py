@@ -59,12 +59,14 @@ class Accounts:
     def seen(self, collection: str, keys: Sequence[Hashable]) -> None:
         """Count objects whose key came before. Of a bundle's first 250,000 none is missed."""
         known = self._keys.setdefault(collection, set())
-        hashes = set(map(hash, keys))
-        duplicates = len(keys) - len(hashes - known)
-        if duplicates:
-            self._counters["duplicates"].inc(duplicates)
         if sum(map(len, self._keys.values())) < _REMEMBERED_IDS:
-            known |= hashes
+            before = len(known)
+            known.update(map(hash, keys))
+            new = len(known) - before
+        else:
+            new = len(set(map(hash, keys)) - known)
+        if new < len(keys):
+            self._counters["duplicates"].inc(len(keys) - new)
 
     def written(self, count: int) -> None:
         if count:

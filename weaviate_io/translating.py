@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import partial
 from itertools import repeat, starmap
 from typing import Any, Optional, Union
 
@@ -71,7 +72,9 @@ class Settings(Kind):
 
     def all_done(self, collection: str, block: Block) -> Iterator[WrittenObject]:
         places = zip(repeat(collection, len(block)), block.uuids, block.tenants, strict=True)
-        return map(WrittenObject._make, places)
+        return map(
+            partial(tuple.__new__, WrittenObject), places
+        )  # as _make does, but without a Python call for each
 
     def dead(
         self, failure: Failure, schema: CollectionSchema, entry: Entry, source: Optional[Source]
