@@ -11,6 +11,7 @@ from types import TracebackType
 
 import requests
 
+from benchmarks.processes import cpu_seconds
 from weaviate_io.testing.binary import cache_folder
 from weaviate_io.testing.install import go_environment
 from weaviate_io.testing.process import LOOPBACK, free_ports
@@ -64,6 +65,10 @@ class NullServer:
     ) -> None:
         self._process.terminate()
         self._process.wait(10)
+
+    def cpu_seconds(self) -> float:
+        """CPU that it has used so far."""
+        return cpu_seconds(self._process.pid)
 
     def taken(self) -> dict[str, int]:
         """``requests`` of BatchObjects and their ``bytes``, ``searches``, ``checks`` of health, and of REST ``meta``
