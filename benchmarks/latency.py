@@ -26,7 +26,7 @@ MOST_IN_FLIGHT_MB = 150
 def main() -> int:
     """Run pairs without and with the delay, and compare."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--objects", type=int, default=200_000, help="objects of a load")
+    options.add_argument("--objects", type=int, default=400_000, help="objects of a load")
     options.add_argument("--rounds", type=int, default=3)
     given = options.parse_args()
     with NullServer() as near, NullServer(delay_ms=DELAY_MS) as far:

@@ -69,7 +69,7 @@ def streams(elements: int, rounds: int, prism: str) -> list[dict[str, Any]]:
 def main() -> int:
     """Stream, and write bounded input, in rounds."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--elements", type=int, default=5_000, help="of a stream")
+    options.add_argument("--elements", type=int, default=15_000, help="of a stream")
     options.add_argument("--objects", type=int, default=50_000, help="of bounded input")
     options.add_argument("--rounds", type=int, default=2)
     options.add_argument("--prism", help="path of Beam's local runner")

@@ -17,7 +17,7 @@ LEAST = 2
 MOST = 32
 """Twice as many as a process may have in flight: of each, the objects are looked up before, in a round trip too."""
 
-_GAIN = 1.3  # by which twice as many must raise the rate
+_GAIN = 1.15  # by which twice as many must raise the rate
 _SLOWER = 2.0  # times as long as when a depth was found good: it is not any more
 _FIRST_REST, _LONGEST_REST = 64, 1024  # answers until the next try
 
