@@ -234,9 +234,11 @@ class ColumnEncoder:
         return pieces, present
 
     def _vector(self, name: str, column: Column, bad: np.ndarray) -> list[Piece]:
-        numbers = _float_lists(column) if isinstance(column, pa.Array) else _float_vectors(column)
         name, index, expected = self.encoder.vector(name)
-        if numbers is None or index.multi:
+        if index.multi:
+            return [self._vector_by_value(name, column, bad)]
+        numbers = _float_lists(column) if isinstance(column, pa.Array) else _float_vectors(column)
+        if numbers is None:
             return [self._vector_by_value(name, column, bad)]
         flat, length, empty = numbers
         if (expected is not None and length != expected) or not 0 < length < 2**16:

@@ -19,7 +19,7 @@ from weaviate_io.errors import RowError, WeaviateError
 from weaviate_io.indexing import is_synchronous
 from weaviate_io.kind import Encoders, Kind, Translated, Translates, numbered, sources, table_of
 from weaviate_io.mapping import Mapper, Source
-from weaviate_io.objects import FailedObject, WeaviateObject, WrittenObject
+from weaviate_io.objects import Failed, FailedObject, WeaviateObject, WrittenObject
 from weaviate_io.outcome import Failure, Tally
 from weaviate_io.repair import BatchObjects
 from weaviate_io.request import Block, Entry
@@ -72,9 +72,8 @@ class Settings(Kind):
 
     def all_done(self, collection: str, block: Block) -> Iterator[WrittenObject]:
         places = zip(repeat(collection, len(block)), block.uuids, block.tenants, strict=True)
-        return map(
-            partial(tuple.__new__, WrittenObject), places
-        )  # as _make does, but without a Python call for each
+        # As WrittenObject._make does, but without a Python call for each.
+        return map(partial(tuple.__new__, WrittenObject), places)
 
     def dead(
         self, failure: Failure, schema: CollectionSchema, entry: Entry, source: Optional[Source]
@@ -124,9 +123,9 @@ class Translator(Translates):
 
     def translate_rows(
         self, rows: Sequence[dict[str, Any]], sender: Sender
-    ) -> Iterator[tuple[int, Union[Translated, FailedObject]]]:
+    ) -> Iterator[tuple[int, Union[Translated, Failed]]]:
         if len(rows) < 2:
-            yield from ((place, self._translate(Source(row), None)) for place, row in enumerate(rows))
+            yield from super().translate_rows(rows, sender)
             return
         schema, columns, limits = self._by_columns(self._mapper.destination(None), sender)
         for part in columns.encode_rows(rows, limits):
