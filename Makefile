@@ -23,7 +23,7 @@ print(*project["dependencies"], *sum(project["optional-dependencies"].values(), 
 endef
 export REQUIREMENTS
 
-.PHONY: help demo server test test-fast test-runners test-runners-long matrix fresh dataflow fuzz chaos chaos-short lint format proto template bench bench-streams clean
+.PHONY: help demo server test test-fast test-old-server test-runners test-runners-long matrix fresh dataflow fuzz chaos chaos-short lint format proto template bench bench-streams clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,10 +35,15 @@ server: $(VENV)/ready ## run a Weaviate on ports 8080 and 50051 until Ctrl-C
 	@$(RUN) -m weaviate_io.testing start --port 8080 --grpc-port 50051 --data $(CACHE)/server
 
 test: $(VENV)/ready lint ## all tests, those on a real server included, in two processes
-	$(PYTEST) -n 2 --dist loadfile --ignore=tests/runners
+	@$(RUN) -m weaviate_io.testing install
+	$(PYTEST) -n 2 --dist loadfile --ignore=tests/runners -m "not old_server"
 
 test-fast: $(VENV)/ready ## the tests that need no server
 	$(PYTEST) -m "not server" --ignore=tests/runners
+
+test-old-server: $(VENV)/ready ## those that hold the traps of Weaviate 1.39.0 against it
+	@$(RUN) -m weaviate_io.testing install --version 1.39.0
+	$(PYTEST) -m old_server
 
 test-runners: $(VENV)/ready ## a whole import on every runner, and streams; gets Prism, Flink and Spark (Go, Maven, Java)
 	$(RUN) -m tests.runners.provision

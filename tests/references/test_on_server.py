@@ -298,6 +298,7 @@ def test_a_deadline_that_passes_in_the_middle_doubles_nothing(place):
         assert sorted(found) == sorted(ids(*(f"to {m}" for m in range(10))))
 
 
+@pytest.mark.old_server
 def test_a_read_only_shard_loses_and_doubles_nothing(new_name, write):
     """Weaviate 1.39.0 tells of the first reference only that the shard is read-only."""
     with WeaviateServer(version="1.39.0") as old:

@@ -336,7 +336,7 @@ def test_a_bad_tenant_name_fails_alone_although_it_fails_every_request_that_it_i
     }
 
 
-@pytest.mark.parametrize("version", ["1.39.0", "1.39.3"])
+@pytest.mark.parametrize("version", [pytest.param("1.39.0", marks=pytest.mark.old_server), "1.39.3"])
 def test_a_read_only_shard_is_never_reported_written(version: str) -> None:
     """Weaviate 1.39.0 tells of it on one object of ten."""
     with WeaviateServer(version=version) as server, opened(server) as client:

@@ -30,12 +30,19 @@ from weaviate_io.testing.binary import ServerUnavailable, cached_path
 RELEASES = "https://github.com/weaviate/weaviate/releases/download"
 MODULE = "github.com/weaviate/weaviate/cmd/weaviate-server"
 GO_VERSION = (1, 26)
-INSTALL_SECONDS = 3600
+INSTALL_SECONDS = 1800
+STALL_SECONDS = 300
+"""Without a new line from Go, which writes one for each module that it downloads and each package that it compiles."""
+
 _CONNECT_SECONDS = 5
 
 
 class _NotThisWay(Exception):
     """One way to get the binary does not work here; the text says why."""
+
+
+class _Stalled(_NotThisWay):
+    """It may go better when it is begun again."""
 
 
 class Progress:
@@ -209,9 +216,25 @@ def go_environment() -> dict[str, str]:
 def _from_go(version: str, folder: Path, progress: Progress) -> Path:
     go = _go()
     command = [go, "install", "-v", "-ldflags", "-s -w", f"{MODULE}@v{version}"]
+    environment = {**go_environment(), "GOBIN": str(folder)}
+    give_up = time.monotonic() + INSTALL_SECONDS
+    try:
+        code, last_line = _run(command, environment, progress, give_up)
+    except _Stalled:  # as a download may, for good; what Go has downloaded and compiled is kept
+        code, last_line = _run(command, environment, progress, give_up)
+    binary = folder / "weaviate-server"
+    if code or not binary.exists():
+        raise _NotThisWay(f"exit code {code}: {last_line}")
+    return binary
+
+
+def _run(
+    command: list[str], environment: dict[str, str], progress: Progress, give_up: float
+) -> tuple[int, str]:
+    """Run Go to its end; returns its exit code and the last line it wrote."""
     process = subprocess.Popen(
         command,
-        env={**go_environment(), "GOBIN": str(folder)},
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -221,12 +244,17 @@ def _from_go(version: str, folder: Path, progress: Progress) -> Path:
     lines = ["go: building"]
     reader = threading.Thread(target=_read_lines, args=(process, lines), name="weaviate-io-go", daemon=True)
     reader.start()
-    give_up = time.monotonic() + INSTALL_SECONDS
+    seen, moved_at = 0, time.monotonic()
     try:
         while process.poll() is None:
-            if time.monotonic() > give_up:
-                raise _NotThisWay(f"not done after {INSTALL_SECONDS} s")
+            now = time.monotonic()
+            if len(lines) > seen:
+                seen, moved_at = len(lines), now
             latest = lines[-1]
+            if now > give_up:
+                raise _NotThisWay(f"not done after {INSTALL_SECONDS} s, at {latest}")
+            if now > moved_at + STALL_SECONDS:
+                raise _Stalled(f"nothing new for {STALL_SECONDS} s after {latest}")
             progress.show(latest if latest.startswith("go: ") else f"compiling {latest}")
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
@@ -235,10 +263,7 @@ def _from_go(version: str, folder: Path, progress: Progress) -> Path:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         reader.join()
-    binary = folder / "weaviate-server"
-    if process.returncode or not binary.exists():
-        raise _NotThisWay(f"exit code {process.returncode}: {lines[-1]}")
-    return binary
+    return process.returncode, lines[-1]
 
 
 def _read_lines(process: subprocess.Popen[str], lines: list[str]) -> None:
