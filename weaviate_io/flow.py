@@ -18,7 +18,6 @@ MAX_OBJECTS = 1000
 MAX_BYTES = 4_000_000
 """Most bytes in a request (one large object may exceed it). The server's own default limit is 104,858,000."""
 
-_FIRST_OBJECTS = 200
 _FIRST_OBJECTS_VECTORIZED = 100  # the server asks a model provider about each of them
 _SHORTEST, _LONGEST = 1.0, 10.0  # seconds that a request should take
 _DEADLINE_FACTOR = 5.0  # a deadline is this many times the slowest request seen
@@ -154,10 +153,10 @@ class Flow:
 
     >>> flow = Flow(90.0)
     >>> flow.request_size("Article", vectorized=False)
-    200
-    >>> flow.finished("Article", objects=200, seconds=0.1, vectorized=False)
+    1000
+    >>> flow.finished("Article", objects=1000, seconds=20.0, vectorized=False)
     >>> flow.request_size("Article", vectorized=False)
-    400
+    500
     """
 
     def __init__(self, shortest_deadline: float, max_in_flight: int = 16) -> None:
@@ -180,7 +179,7 @@ class Flow:
         return min(self._size(collection, vectorized), self._memory.most)
 
     def _size(self, collection: str, vectorized: bool) -> int:
-        return self._sizes.get(collection, _FIRST_OBJECTS_VECTORIZED if vectorized else _FIRST_OBJECTS)
+        return self._sizes.get(collection, _FIRST_OBJECTS_VECTORIZED if vectorized else MAX_OBJECTS)
 
     def deadline(self, vectorized: bool = False) -> float:
         """Seconds that the next request may take; where the server asks a model provider it waits for its rates."""

@@ -16,7 +16,7 @@ def size(flow: Flow, vectorized: bool = False) -> int:
 
 def test_requests_start_smaller_where_the_server_makes_vectors() -> None:
     flow = Flow(90.0)
-    assert (size(flow), size(flow, True)) == (200, 100)
+    assert (size(flow), size(flow, True)) == (1000, 100)
 
 
 FINISHED = [  # objects, seconds, size before, size after
@@ -42,11 +42,12 @@ def test_the_size_adapts_to_the_time_a_request_takes(
     flow._sizes["C"] = before
     flow.finished("C", objects, seconds, False)
     assert size(flow) == after
-    assert flow.request_size("Other", False) == 200
+    assert flow.request_size("Other", False) == 1000
 
 
 def test_a_request_that_ran_into_its_deadline_halves_the_size_once() -> None:
     flow = Flow(90.0)
+    flow._sizes["C"] = 200
     flow.too_slow("C", 200, 90.0, False)
     flow.too_slow("C", 200, 90.0, False)  # the other one in flight, of the same size
     assert size(flow) == 100
