@@ -124,6 +124,7 @@ def check_rows(
 
 BY_ID = Mapper("Article", id_field="id")
 WITH_VECTOR = Mapper("Article", id_field="id", vector_field="vector")
+BY_CONTENT = Mapper("Article", vector_field="vector")
 
 COLUMNS = {
     "text": [
@@ -246,6 +247,19 @@ def test_keys_become_the_same_ids(column: Any) -> None:
     check(pa.table({"id": column, "text": ["a"] * len(column)}), BY_ID, schema_of(), left=0)
 
 
+def test_ids_of_content_are_the_same_and_where_it_is_no_common_content_the_way_of_rows_makes_them() -> None:
+    table = pa.table(
+        {
+            "text": ["Dune", "a" * 300, None, None, "b", "2\0"],
+            "int": [1, 300, None, 7, None, None],
+            "texts": [["a"], None, None, [None], [], None],
+            "vector": [[0.5]] * 6,
+        }
+    )
+    found = check(table, BY_CONTENT, schema_of())
+    assert [one is None for one in found] == [False, False, True, True, True, True]
+
+
 def test_the_column_of_ids_is_a_property_where_the_schema_has_it() -> None:
     check(pa.table({"uuid": ids(2)}), Mapper("Article", id_field="uuid"), schema_of(), left=0)
 
@@ -295,7 +309,7 @@ UNUSUAL = {
     "two columns of one property": (pa.table({"id": ids(2), "text": ["a", "b"], "Text": ["a", "b"]}), BY_ID),
     "no column of ids": (pa.table({"text": ["a", "b"]}), BY_ID),
     "no column of vectors": (pa.table({"id": ids(2)}), WITH_VECTOR),
-    "ids of content": (pa.table({"text": ["a", "b"]}), Mapper("Article")),
+    "ids of content, but none": (pa.table({"id": ids(2)}), Mapper("Article", properties=[])),
     "a function": (pa.table({"id": ids(2)}), Mapper("Article", id_field=lambda row: row["id"])),
     "none of the properties": (pa.table({"id": ids(2)}), Mapper("Article", id_field="id", properties=["text"])),
 }
@@ -360,13 +374,19 @@ def tables(draw: Any) -> pa.Table:
     return table.slice(draw(st.integers(0, rows)))
 
 
-@given(tables(), st.sampled_from([None, 2]), st.sampled_from([(1000, 4_000_000), (3, 500)]))
-@settings(max_examples=300, deadline=None)
-def test_columns_make_what_rows_make(table: pa.Table, dimensions: int | None, limits: tuple[int, int]) -> None:
-    options = {} if dimensions is None else {"dimensions": {"": dimensions}}
+OPTIONS = st.sampled_from([{}, {"dimensions": {"": 2}}])
+MAPPERS = st.sampled_from([WITH_VECTOR, BY_CONTENT])
+SOME_LIMITS = st.sampled_from([(1000, 4_000_000), (3, 500)])
+
+
+@given(tables(), OPTIONS, MAPPERS, SOME_LIMITS)
+@settings(max_examples=500, deadline=None)
+def test_columns_make_what_rows_make(
+    table: pa.Table, options: dict[str, Any], mapper: Mapper, limits: tuple[int, int]
+) -> None:
     schema = schema_of()
-    expected = by_rows(table, WITH_VECTOR, schema, **options)
-    found = by_columns(table, WITH_VECTOR, schema, limits, **options)
+    expected = by_rows(table, mapper, schema, unknown_properties="drop", **options)
+    found = by_columns(table, mapper, schema, limits, unknown_properties="drop", **options)
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         assert one is None or one == other
@@ -396,6 +416,10 @@ ROWS: dict[str, tuple[list[dict[str, Any]], Mapper]] = {
             }
         ],
         BY_ID,
+    ),
+    "ids of content": (
+        [{"text": "Dune", "int": 1}, {"int": 2, "text": "Emma"}, {"text": "x"}],
+        Mapper("Article"),
     ),
     "numpy vectors": ([{"id": "a", "vector": np.array([0.5, 1], np.float32)}], WITH_VECTOR),
     "numpy vectors of float64": ([{"id": "a", "vector": np.array([0.1, 1e300 * 0])}], WITH_VECTOR),
@@ -516,15 +540,9 @@ def dicts(draw: Any) -> list[dict[str, Any]]:
     return table
 
 
-@given(dicts(), st.sampled_from([None, 2]), st.sampled_from([(1000, 4_000_000), (3, 500)]))
-@settings(max_examples=300, deadline=None)
+@given(dicts(), OPTIONS, MAPPERS, SOME_LIMITS)
+@settings(max_examples=500, deadline=None)
 def test_dicts_together_make_what_they_make_alone(
-    rows: list[dict[str, Any]], dimensions: int | None, limits: tuple[int, int]
+    rows: list[dict[str, Any]], options: dict[str, Any], mapper: Mapper, limits: tuple[int, int]
 ) -> None:
-    check_rows(
-        rows,
-        WITH_VECTOR,
-        schema_of(),
-        limits,
-        **({} if dimensions is None else {"dimensions": {"": dimensions}}),
-    )
+    check_rows(rows, mapper, schema_of(), limits, unknown_properties="drop", **options)

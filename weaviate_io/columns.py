@@ -21,7 +21,7 @@ import pyarrow.types as pt
 from weaviate_io import arrow, wire
 from weaviate_io.encoding import ObjectEncoder, check_tenant, vector_head
 from weaviate_io.errors import RowError
-from weaviate_io.framing import FALSE, TRUE, delimited, number_value, struct_entry, varint
+from weaviate_io.framing import EMPTY_LIST, FALSE, TRUE, delimited, number_value, struct_entry, varint
 from weaviate_io.mapping import Mapper, id_of
 from weaviate_io.request import Block
 from weaviate_io.schema import CollectionSchema
@@ -146,7 +146,10 @@ class ColumnEncoder:
                 keys.add(key)
                 properties.append(piece)
         entries = _sum_of(properties, columns.rows)
-        uuids, id_piece = _ids(_column(columns, mapper.id_field), bad)
+        if mapper.id_field is None:
+            uuids, id_piece = self._ids_of_content(properties, bad)
+        else:
+            uuids, id_piece = _ids(_column(columns, mapper.id_field), bad)
         tenants, tenant_pieces = self._tenants(columns, bad)
         vectors, has_vectors = self._vectors(columns, bad)
         heads = _varints(entries)
@@ -190,6 +193,17 @@ class ColumnEncoder:
             entries.append(None if encoded is None else struct_entry(key, encoded))
         return key, pa.array(entries, pa.binary())
 
+    def _ids_of_content(self, properties: Sequence[Piece], bad: np.ndarray) -> tuple[list[str], pa.Array]:
+        ids = [""] * len(bad)
+        entries = zip(*(_values_of(piece, len(bad)) for piece in properties), strict=True)
+        for place, row in enumerate(entries):
+            content = sorted(filter(None, row))
+            # Where an empty list seems to be among them, or there are none, the way of rows knows what counts.
+            if content and not any(entry.endswith(EMPTY_LIST) for entry in content):
+                ids[place] = self.encoder.content_id(b"".join(content))
+        bad |= np.array([not one for one in ids])
+        return ids, pa.array(ids, pa.binary())
+
     def _tenants(self, columns: Columns, bad: np.ndarray) -> tuple[list[Optional[str]], list[Piece]]:
         mapper = self._mapper
         if mapper.tenant_field is None:
@@ -228,21 +242,22 @@ class ColumnEncoder:
             raise _Unusual
         pieces: list[Piece] = []
         for name, field in sorted(wanted.items()):
-            column = _column(columns, field)
-            present |= _present(column)
-            pieces += self._vector(name, column, bad)
+            fields, has_it = self._vector(name, _column(columns, field), bad)
+            pieces += fields
+            present |= has_it
         return pieces, present
 
-    def _vector(self, name: str, column: Column, bad: np.ndarray) -> list[Piece]:
+    def _vector(self, name: str, column: Column, bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
+        """The fields of one vector, and which rows have it."""
         name, index, expected = self.encoder.vector(name)
         if index.multi:
-            return [self._vector_by_value(name, column, bad)]
+            return self._vector_by_value(name, column, bad)
         numbers = _float_lists(column) if isinstance(column, pa.Array) else _float_vectors(column)
         if numbers is None:
-            return [self._vector_by_value(name, column, bad)]
+            return self._vector_by_value(name, column, bad)
         flat, length, empty = numbers
         if (expected is not None and length != expected) or not 0 < length < 2**16:
-            return [self._vector_by_value(name, column, bad)]
+            return self._vector_by_value(name, column, bad)
         with np.errstate(over="ignore"):
             data = np.ascontiguousarray(flat, "<f4")
         if not np.isfinite(data).all():
@@ -250,12 +265,14 @@ class ColumnEncoder:
         head, tail = vector_head(name, 4 * length)
         values = _fixed_binary(data.view(np.uint8).reshape(-1, 4 * length), empty)
         if not empty.any():
-            return [head, values, tail] if tail else [head, values]
+            return [head, values, tail] if tail else [head, values], ~empty
         present = pa.array(~empty)
         fields: list[Piece] = [_where(present, head), values]
-        return [*fields, _where(present, tail)] if tail else fields
+        return [*fields, _where(present, tail)] if tail else fields, ~empty
 
-    def _vector_by_value(self, name: str, column: Column, bad: np.ndarray) -> Piece:
+    def _vector_by_value(
+        self, name: str, column: Column, bad: np.ndarray
+    ) -> tuple[list[Piece], np.ndarray]:
         fields: list[Optional[bytes]] = []
         for place, value in enumerate(_values(column)):
             field = None
@@ -265,7 +282,7 @@ class ColumnEncoder:
                 except Exception:  # whatever it is, the way of rows says it
                     bad[place] = True
             fields.append(field)
-        return pa.array(fields, pa.binary())
+        return [pa.array(fields, pa.binary())], np.array([field is not None for field in fields])
 
 
 def _where(present: pa.BooleanArray, field: bytes) -> pa.Array:
@@ -278,14 +295,12 @@ def _column(columns: Columns, field: Any) -> Column:
     return columns.column(field)
 
 
+def _values_of(piece: Piece, rows: int) -> list[Optional[bytes]]:
+    return [piece] * rows if isinstance(piece, bytes) else piece.to_pylist()
+
+
 def _values(column: Column) -> list[Any]:
     return arrow.values(column) if isinstance(column, pa.Array) else column
-
-
-def _present(column: Column) -> np.ndarray:
-    if isinstance(column, pa.Array):
-        return column.is_valid().to_numpy(zero_copy_only=False)
-    return np.array([not wire.is_null(value) for value in column])
 
 
 def _blocks(

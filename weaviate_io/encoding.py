@@ -219,11 +219,15 @@ class ObjectEncoder:
                     "empty_object",
                     "the object has neither properties nor a vector to make an id of; give it one",
                 )
-            return uuid5_text(_CONTENT_NAMESPACE, self._content_prefix + content)
+            return self.content_id(content)
         canonical = wire.canonical_uuid(given)
         if canonical is None:
             raise RowError("invalid_uuid", f"{wire.shown(given)} is not a UUID (8-4-4-4-12 hexadecimal digits)")
         return canonical
+
+    def content_id(self, content: bytes) -> str:
+        """The id of an object of the collection with this content: the sorted entries of its properties, joined."""
+        return uuid5_text(_CONTENT_NAMESPACE, self._content_prefix + content)
 
     def _references(self, references: Any) -> bytes:
         if not isinstance(references, Mapping):
