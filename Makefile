@@ -36,7 +36,7 @@ server: $(VENV)/ready ## run a Weaviate on ports 8080 and 50051 until Ctrl-C
 
 test: $(VENV)/ready lint ## all tests, those on a real server included, in two processes
 	@$(RUN) -m weaviate_io.testing install
-	$(PYTEST) -n 2 --dist loadfile --ignore=tests/runners -m "not old_server"
+	$(PYTEST) -n 2 --dist loadfile --max-worker-restart 0 --ignore=tests/runners -m "not old_server"
 
 test-fast: $(VENV)/ready ## the tests that need no server
 	$(PYTEST) -m "not server" --ignore=tests/runners

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import select
 import sys
 from collections.abc import Iterator
 from typing import TextIO
@@ -12,6 +13,9 @@ from typing import TextIO
 import pytest
 
 from weaviate_io.counters import JobStopped, ProcessTotals, TerminalProgress, process_totals
+
+SECONDS = 60
+"""Until a text that does not come is a failure."""
 
 
 @pytest.fixture
@@ -27,6 +31,7 @@ def read_until(descriptor: int, text: bytes) -> bytes:
     """What comes out of a terminal, up to and with a text."""
     found = b""
     while text not in found:
+        assert select.select([descriptor], [], [], SECONDS)[0], found
         found += os.read(descriptor, 1000)
     return found
 

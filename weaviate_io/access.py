@@ -57,9 +57,14 @@ class Access:
 
     def headers(self) -> dict[str, str]:
         """The headers to send now; waits for new ones only where the token has run out."""
-        if self._clock() >= self._renew_at:
+        if not self.is_fresh:
             self._renew_in_time()
         return self._headers
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the present headers do, so that nobody has to be asked for others."""
+        return self._clock() < self._renew_at
 
     def renew(self, since: float) -> bool:
         """Resolve the secrets again after a refusal.

@@ -270,9 +270,7 @@ class ColumnEncoder:
         fields: list[Piece] = [_where(present, head), values]
         return [*fields, _where(present, tail)] if tail else fields, ~empty
 
-    def _vector_by_value(
-        self, name: str, column: Column, bad: np.ndarray
-    ) -> tuple[list[Piece], np.ndarray]:
+    def _vector_by_value(self, name: str, column: Column, bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
         fields: list[Optional[bytes]] = []
         for place, value in enumerate(_values(column)):
             field = None

@@ -206,20 +206,21 @@ class Sender:
         else:
             question = self._method.question(request)
             call = None if question is None else self._client.start_search(question)
-            self._flow.look()
             if call is None:
                 self._look(request)
             else:
+                self._flow.look()
                 call.add_done_callback(lambda done: self._answered_question(request, done))
 
     def _answered_question(self, request: Request, call: Any) -> None:
         """Called by gRPC, in a thread of its own. What can be sent is sent at once: the owner may be busy for long."""
+        self._flow.looked()
         try:
             is_answered = call.code() is grpc.StatusCode.OK
             if is_answered and not proto.SearchReply.FromString(call.result()).results:
-                self._flow.looked()
                 request.is_prepared = True
-                if len(request) <= self.request_size(request.schema) and self._flow.try_acquire():
+                suits = len(request) <= self.request_size(request.schema)
+                if suits and self._client.starts_at_once and self._flow.try_acquire():
                     self._call(request)
                 else:
                     self._answers.put(lambda: self._send(request))
@@ -232,6 +233,7 @@ class Sender:
 
     def _look(self, request: Request) -> None:
         """Prepare a request in a thread of its own, which ends by itself if nobody waits for it."""
+        self._flow.look()
         threading.Thread(
             target=self._look_in_thread, args=(request,), name="weaviate-io-look", daemon=True
         ).start()

@@ -29,8 +29,8 @@ class Hurt:
 
     def before(self, number: int) -> None:
         if number == self._at:
-            self.is_hurt = True
             getattr(self._server, self._way)()
+            self.is_hurt = True
 
     def pause(self, tries: int) -> float:
         with self._lock:

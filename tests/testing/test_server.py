@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 import requests
@@ -177,12 +176,7 @@ def terminated(process: subprocess.Popen[str]) -> Iterator[None]:
 
 def test_the_command_runs_a_server_until_it_is_interrupted():
     command = [sys.executable, "-m", "weaviate_io.testing", "start", "--env", "AUTOSCHEMA_ENABLED=false"]
-    # A shell starts what runs in the background with SIGINT ignored, and its children inherit that.
-    restore = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with (
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=restore) as running,
-        terminated(running),
-    ):
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running, terminated(running):
         assert "Ctrl-C ends it" in running.stdout.readline()
         url = running.stdout.readline().split()[0].removeprefix("url=")
         assert "version" in rest("GET", f"{url}/v1/meta")

@@ -116,25 +116,6 @@ def test_a_client_that_could_not_be_opened_is_tried_again(connection, fake):
     assert client._registry._clients == {}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_opens_its_own_client(connection):
-    client.acquire(connection)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        # Here gRPC may not be used any more; that there is no client left to be used is what counts.
-        registry = client._registry
-        os.write(writer, f"{len(registry._clients)} {registry._lock.locked()}".encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as answer:
-        assert answer.read() == "0 False"
-    os.waitpid(child, 0)
-    assert len(client._registry._clients) == 1
-    client.release(connection)
-
-
 class Bundle:
     """A DoFn run by hand: what the SDK calls, in its order."""
 

@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 1 when no server can be had."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server in good order too
+    # Both end the server in good order. A shell starts what runs in the background with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         if options.command == "install":
             found = find_binary(options.version)

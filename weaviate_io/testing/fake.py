@@ -90,6 +90,7 @@ class FakeWeaviate:
         self._batches = 0
         self._round = 0
         self._sleepers: set[threading.Event] = set()
+        self._is_closing = False
 
     @property
     def objects(self) -> dict[Key, Any]:
@@ -140,6 +141,7 @@ class FakeWeaviate:
 
     def start(self) -> None:
         """Listen."""
+        self._is_closing = False
         self._rest = RestServer(self._store, self._meta, self._api_key)
         self._rest_thread = threading.Thread(
             target=self._rest.serve_forever, args=(0.02,), name="fake-weaviate-rest", daemon=True
@@ -165,6 +167,8 @@ class FakeWeaviate:
         # Not stop(grace=0), which cancels in a thread of its own, maybe when the server is gone: a segmentation fault.
         stopping = threading.Thread(target=self._grpc.stop, args=[None])
         stopping.start()
+        with self._changed:
+            self._is_closing = True  # what is to wait from now on does not
         self.release()
         stopping.join()
         self._threads.shutdown()
@@ -317,6 +321,8 @@ class FakeWeaviate:
         """Wait, to the end or until the client has gone; whether the client is still there."""
         woken = threading.Event()
         with self._changed:
+            if self._is_closing:
+                woken.set()
             self._sleepers.add(woken)
             self._changed.notify_all()
         if whole or call.context.add_callback(woken.set):

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -241,8 +242,12 @@ class ProcessNode:
     def pause(self) -> None:
         """Stop it from answering (SIGSTOP), and wait until it has stopped; its connections stay open."""
         self._signal(signal.SIGSTOP)
-        if self._process is not None and hasattr(os, "waitid"):  # a signal takes effect some time after
-            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if self._process is None or not hasattr(os, "waitid"):
+            return
+        give_up = time.monotonic() + STOP_SECONDS  # a signal takes effect some time after
+        states = os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG
+        while os.waitid(os.P_PID, self._process.pid, states) is None and time.monotonic() < give_up:
+            time.sleep(0.01)
 
     def resume(self) -> None:
         """Let it go on after :meth:`pause`."""
