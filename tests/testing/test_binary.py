@@ -95,6 +95,23 @@ def test_a_failed_build_says_its_last_line(tmp_path):
     assert [path.name for path in cached_path("1.39.3").parent.iterdir()] == [".lock"]
 
 
+def test_a_build_that_stalls_is_begun_again_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(install, "STALL_SECONDS", 0.5)
+    script = (
+        'if [ "$1" = env ]; then echo go1.26.0; exit; fi\n'
+        f"PATH=/usr/bin:/bin; echo begun >> {tmp_path}/begun; echo 'go: downloading x' >&2\n"
+        f'if [ "$(wc -l < {tmp_path}/begun)" -lt "$TRIES" ]; then exec sleep 600; fi\n'
+        'echo built > "$GOBIN/weaviate-server"'
+    )
+    executable(tmp_path / "bin" / "go", script)
+    monkeypatch.setenv("TRIES", "2")
+    assert install.install_binary("1.39.3").read_text() == "built\n"
+    monkeypatch.setenv("TRIES", "9")
+    with pytest.raises(ServerUnavailable, match=r"nothing new for 0\.5 s after go: downloading x"):
+        install.install_binary("1.39.2")
+    assert (tmp_path / "begun").read_text().count("begun") == 4
+
+
 def test_a_build_lands_in_the_cache(tmp_path, capsys):
     script = (
         'if [ "$1" = env ]; then echo go1.26.0; exit; fi\n'

@@ -90,7 +90,6 @@ class FakeWeaviate:
         self._batches = 0
         self._round = 0
         self._sleepers: set[threading.Event] = set()
-        self._is_closing = False
 
     @property
     def objects(self) -> dict[Key, Any]:

@@ -31,7 +31,7 @@ RELEASES = "https://github.com/weaviate/weaviate/releases/download"
 MODULE = "github.com/weaviate/weaviate/cmd/weaviate-server"
 GO_VERSION = (1, 26)
 INSTALL_SECONDS = 1800
-STALL_SECONDS = 300
+STALL_SECONDS = 600
 """Without a new line from Go, which writes one for each module that it downloads and each package that it compiles."""
 
 _CONNECT_SECONDS = 5
