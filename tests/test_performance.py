@@ -75,6 +75,7 @@ class FreeServer:
     """A client of a server that costs nothing, not even a round trip."""
 
     max_message_size = 104_858_000
+    starts_at_once = True
 
     def __init__(self) -> None:
         self.flow = Flow(90.0)

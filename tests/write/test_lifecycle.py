@@ -153,7 +153,7 @@ def test_a_failed_process_leaves_nothing_for_the_next_bundle(into, fake):
     bundle = Bundle(fn)
     fn.start_bundle()
     with pytest.raises(Exception, match="an object failed"):
-        bundle.process(*ROWS[:7], {"number": "bad"})
+        bundle.process(*ROWS[:9], {"number": "bad"})  # five wait for each other
     fn.start_bundle()
     outputs = [*bundle.process(*ROWS[10:12]), *fn.finish_bundle()]
     assert len(outputs) == 2
