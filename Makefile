@@ -57,7 +57,7 @@ fuzz: $(VENV)/ready ## hostile rows, dead letters and files, about half an hour;
 	$(RUN) -m tests.fuzz.large
 	$(PYTEST) tests/fuzz --hypothesis-profile=fuzz $(OPTIONS)
 
-matrix: $(VENV)/ready ## those with Python 3.10 to 3.13 and the oldest and newest Beam; OPTIONS="--python 3.12 tests/write"
+matrix: $(VENV)/ready ## those with Python 3.10 to 3.13 and the oldest and newest Beam; OPTIONS="--python 3.12 -- tests/write"
 	$(RUN) -m tests.matrix $(OPTIONS)
 
 fresh: $(VENV)/ready ## a pipeline in environments that have only the built wheel, and only the sdist

@@ -1,6 +1,6 @@
 """The tests that need no server, with other versions of Python and Beam: ``make matrix``.
 
-    python -m tests.matrix --python 3.10 3.13 --beam 2.73.0 newest tests/write
+    python -m tests.matrix --python 3.10 3.13 --beam 2.73.0 newest -- tests/write
 
 A Python is looked for as ``python3.X`` on the PATH, and among those of pyenv. Each pair has an environment of its own,
 kept in the cache. What an index does not serve for a Python is told, and is a failure.
