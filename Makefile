@@ -55,7 +55,7 @@ test-runners-long: $(VENV)/ready ## the rest: a Flink cluster whose processes ar
 
 fuzz: $(VENV)/ready ## hostile rows, dead letters and files, about half an hour; OPTIONS="--hypothesis-seed 1"
 	$(RUN) -m tests.fuzz.large
-	$(PYTEST) tests/fuzz --hypothesis-profile=fuzz $(OPTIONS)
+	$(PYTEST) tests/fuzz --timeout 0 --hypothesis-profile=fuzz $(OPTIONS)
 
 matrix: $(VENV)/ready ## those with Python 3.10 to 3.13 and the oldest and newest Beam; OPTIONS="--python 3.12 -- tests/write"
 	$(RUN) -m tests.matrix $(OPTIONS)

@@ -55,8 +55,9 @@ def _load(name: str, data: DataSet, collection: str, blocks: int) -> Load:
         return official_batch(BATCHES[name], data.list_rows, collection)
     if name == "official insert_many(1000)":
         return official_insert_many(data.list_rows, collection)
-    if name.startswith("source"):
-        return source(data.list_rows if name == "source, lists" else data.rows)
+    sources = {"source": data.rows, "source, lists": data.list_rows}
+    if name in sources:
+        return source(sources[name])
     return pipeline(data.rows, collection, verify="off" if name == "ours, verify off" else "existing")
 
 

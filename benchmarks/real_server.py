@@ -2,9 +2,9 @@
 
 First every setting of the raw loader and of the official client's batches loads a part; the fastest of each then runs
 against the pipeline and ``insert_many``, in rounds of which every second is turned around. Each load gets a collection
-of its own. Ratios are taken within a round. The CPU
-of the pipeline, and that of the official client, is without that of the rows, which are made alone as well: with
-numpy vectors for the one, with lists for the other. That of the server is what its process takes while a load runs.
+of its own. Ratios are taken within a round. The CPU of the pipeline, and that of the official client, is without that
+of the rows, which are made alone as well: with numpy vectors for the one, with lists for the other. That of the server
+is what its process takes while a load runs.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class ColumnEncoder:
         mapper, schema = self._mapper, self._schema
         if len(set(columns.names)) < len(columns.names):
             raise _Unusual
-        properties: list[Piece] = []
+        properties: list[pa.Array] = []
         keys: set[bytes] = set()
         for name, field in self._properties(columns.names).items():
             key, piece = self._property(name, columns.column(field), bad)
@@ -174,7 +174,7 @@ class ColumnEncoder:
             raise _Unusual
         return found
 
-    def _property(self, name: str, column: Column, bad: np.ndarray) -> tuple[bytes, Optional[Piece]]:
+    def _property(self, name: str, column: Column, bad: np.ndarray) -> tuple[bytes, Optional[pa.Array]]:
         key, encoder = self.encoder.column(name)
         if encoder is None:
             return key, None
@@ -193,10 +193,9 @@ class ColumnEncoder:
             entries.append(None if encoded is None else struct_entry(key, encoded))
         return key, pa.array(entries, pa.binary())
 
-    def _ids_of_content(self, properties: Sequence[Piece], bad: np.ndarray) -> tuple[list[str], pa.Array]:
+    def _ids_of_content(self, properties: Sequence[pa.Array], bad: np.ndarray) -> tuple[list[str], pa.Array]:
         ids = [""] * len(bad)
-        entries = zip(*(_values_of(piece, len(bad)) for piece in properties), strict=True)
-        for place, row in enumerate(entries):
+        for place, row in enumerate(zip(*(column.to_pylist() for column in properties), strict=True)):
             content = sorted(filter(None, row))
             # Where an empty list seems to be among them, or there are none, the way of rows knows what counts.
             if content and not any(entry.endswith(EMPTY_LIST) for entry in content):
@@ -291,10 +290,6 @@ def _column(columns: Columns, field: Any) -> Column:
     if not isinstance(field, str) or field not in columns.names:
         raise _Unusual
     return columns.column(field)
-
-
-def _values_of(piece: Piece, rows: int) -> list[Optional[bytes]]:
-    return [piece] * rows if isinstance(piece, bytes) else piece.to_pylist()
 
 
 def _values(column: Column) -> list[Any]:
@@ -394,7 +389,7 @@ _UUID_FORM = np.ones(36, np.uint8)
 _UUID_FORM[_UUID_DASHES] = 2
 
 
-def _text(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
+def _text(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
     if pt.is_dictionary(column.type):
         column = column.dictionary_decode()
     if not (pt.is_string(column.type) or pt.is_large_string(column.type) or pt.is_string_view(column.type)):
@@ -425,7 +420,7 @@ def _text_heads(key: bytes, count: int) -> pa.Array:
     return pa.array(heads, pa.binary())
 
 
-def _number(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
+def _number(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
     if pt.is_floating(column.type) and not pt.is_float16(column.type):
         numbers, empty = _numbers(column, np.float64)
         bad |= ~np.isfinite(numbers) & ~empty
@@ -433,7 +428,7 @@ def _number(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
     return _integer(key, column, bad)
 
 
-def _integer(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
+def _integer(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
     if not pt.is_integer(column.type):
         return None
     integers, empty = _numbers(column, None)
@@ -449,7 +444,7 @@ def _numbers(column: pa.Array, kind: Any) -> tuple[np.ndarray, np.ndarray]:
     return (numbers if kind is None else numbers.astype(kind)), empty
 
 
-def _number_entries(key: bytes, numbers: np.ndarray, empty: np.ndarray) -> Piece:
+def _number_entries(key: bytes, numbers: np.ndarray, empty: np.ndarray) -> pa.Array:
     entry = struct_entry(key, number_value(0.0))
     rows = np.empty((len(numbers), len(entry)), np.uint8)
     rows[:] = np.frombuffer(entry, np.uint8)
@@ -457,7 +452,7 @@ def _number_entries(key: bytes, numbers: np.ndarray, empty: np.ndarray) -> Piece
     return _fixed_binary(rows, empty)
 
 
-def _boolean(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[Piece]:
+def _boolean(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
     if not pt.is_boolean(column.type):
         return None
     true, false = (pa.scalar(struct_entry(key, value), pa.binary()) for value in (TRUE, FALSE))

@@ -102,8 +102,8 @@ class Mapper:
     @cached_property
     def is_by_columns(self) -> bool:
         """Whether each part of an object is a column of its table, as it is, or is made of these."""
-        has_one_key = self.id_field is None or isinstance(self.id_field, str)
-        return has_one_key and self.references_field is None and not self.asks_functions
+        has_plain_ids = self.id_field is None or isinstance(self.id_field, str)
+        return has_plain_ids and self.references_field is None and not self.asks_functions
 
     @cached_property
     def asks_functions(self) -> bool:

@@ -166,8 +166,7 @@ class FakeWeaviate:
         # Not stop(grace=0), which cancels in a thread of its own, maybe when the server is gone: a segmentation fault.
         stopping = threading.Thread(target=self._grpc.stop, args=[None])
         stopping.start()
-        with self._changed:
-            self._is_closing = True  # what is to wait from now on does not
+        self._is_closing = True  # what is to wait from now on does not
         self.release()
         stopping.join()
         self._threads.shutdown()
