@@ -1,9 +1,9 @@
 """What is measured: one way to get objects into a server, run as a process of its own.
 
 ``python -m benchmarks.contestants NAME OBJECTS URL GRPC_URL`` loads so many objects and prints its cost as JSON:
-wall and CPU seconds from the first object to the last answer, without the start of the interpreter and without
-imports. The rows are the same for all: a vector of 768 float32 and three properties, made beforehand as far as
-the form allows.
+wall and CPU seconds from the first object to the last answer. Connecting and disconnecting, and what a pipeline
+does before its first and after its last element, are no part of it. The rows are the same for all: a vector of 768
+float32 and three properties, made beforehand as far as the form allows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from apache_beam.transforms.util import GroupIntoBatches
 from weaviate.classes.data import DataObject
 
 from benchmarks import processes
-from benchmarks.processes import Cost, print_cost
+from benchmarks.processes import Cost, mark, print_cost
 from benchmarks.raw import send
 from weaviate_io import WriteToWeaviate, wiring
 from weaviate_io.columns import ColumnEncoder
@@ -104,8 +104,13 @@ def tables(block: int) -> Iterator[pa.RecordBatch]:
 
 
 class _Nothing(beam.DoFn):
+    """Takes what a pipeline ends with. Its bundles end after those of the steps before it in the same stage."""
+
     def process(self, element: Any) -> None:
         pass
+
+    def finish_bundle(self) -> None:
+        mark()
 
 
 Load = Callable[[int, str, str], None]
@@ -115,12 +120,23 @@ Make = Callable[[int], Iterator[Any]]
 """Gives the rows of a block: dicts with ``id`` and ``embedding``, or record batches of such columns."""
 
 
+class _Made:
+    """Rows whose first one is when a load begins."""
+
+    def __init__(self, make: Make) -> None:
+        self._make = make
+
+    def __call__(self, block: int) -> Iterator[Any]:
+        mark()
+        return self._make(block)
+
+
 def source(make: Make) -> Load:
     """A pipeline that makes the rows, and nothing of them."""
 
     def load(blocks: int, url: str, grpc_url: str) -> None:
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-            pipeline | beam.Create(range(blocks)) | beam.FlatMap(make) | beam.ParDo(_Nothing())
+            pipeline | beam.Create(range(blocks)) | beam.FlatMap(_Made(make)) | beam.ParDo(_Nothing())
 
     return load
 
@@ -133,9 +149,10 @@ def pipeline(make: Make, collection: str = COLLECTION, consumed: bool = False, *
             collection, url=url, grpc_url=grpc_url, id_field="id", vector_field="embedding", **options
         )
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-            outputs = pipeline | beam.Create(range(blocks)) | beam.FlatMap(make) | write
+            outputs = pipeline | beam.Create(range(blocks)) | beam.FlatMap(_Made(make)) | write
+            outputs.failed | "failed" >> beam.ParDo(_Nothing())
             if consumed:
-                outputs.written | beam.ParDo(_Nothing())
+                outputs.written | "written" >> beam.ParDo(_Nothing())
 
     return load
 
@@ -147,11 +164,12 @@ def _bare_loop(make: Make) -> Load:
     encoder = ColumnEncoder(mapper, ObjectEncoder(schema), schema)
 
     def load(blocks: int, url: str, grpc_url: str) -> None:
-        batches = (batch for block in range(blocks) for batch in make(block))
+        batches = (batch for block in range(blocks) for batch in _Made(make)(block))
         parts = (
             part for batch in batches for part in encoder.encode_table(batch, lambda: (MAX_OBJECTS, MAX_BYTES))
         )
         send((join_request(part) for part in parts), 2, grpc_url)
+        mark()
 
     return load
 
@@ -177,9 +195,10 @@ def official_batch(open_batch: Callable[[Any], Any], make: Make, name: str = COL
             collection = client.collections.get(name)
             with open_batch(collection.batch) as batch:
                 for block in range(blocks):
-                    for row in make(block):
+                    for row in _Made(make)(block):
                         vector = row.pop("embedding")
                         batch.add_object(row, uuid=row.pop("id"), vector=vector)
+            mark()
             if collection.batch.failed_objects:
                 raise SystemExit(f"{len(collection.batch.failed_objects)} objects failed")
 
@@ -194,11 +213,12 @@ def official_insert_many(make: Make, name: str = COLLECTION) -> Load:
             collection = client.collections.get(name)
             for block in range(blocks):
                 objects = []
-                for row in make(block):
+                for row in _Made(make)(block):
                     vector = row.pop("embedding")
                     objects.append(DataObject(uuid=row.pop("id"), vector=vector, properties=row))
                 if collection.data.insert_many(objects).has_errors:
                     raise SystemExit("objects failed")
+                mark()
 
     return load
 

@@ -1,9 +1,9 @@
 """Cost and memory of an object as loads grow, and as processes are added.
 
-The server costs nothing. What a pipeline takes to begin is measured by loads of 2,000 objects, and left out of the
-cost of the larger ones. Of loads that are over so soon that one of them says little, the median of seven counts. Two
-processes load the same number at the same time. They share the cores with the server, so their rate is held against
-what the cores allow: twice that of one, or what all cores do at the cost of one.
+The server costs nothing. What the first objects take, which touch all memory for the first time, is measured by loads
+of 2,000, and left out of the cost of the larger ones. Of loads that are over so soon that one of them says little, the
+median of seven counts. Two processes load the same number at the same time. They share the cores with the server, so
+their rate is held against what the cores allow: twice that of one, or what all cores do at the cost of one.
 """
 
 from __future__ import annotations

@@ -19,12 +19,21 @@ Round = Mapping[str, "Cost"]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one load of ``objects`` took: seconds of wall clock and of CPU, and peak memory in megabytes."""
+    """What one load took from its first object to its last answer.
+
+    Args:
+      objects: how many were loaded.
+      seconds: of wall clock.
+      cpu: seconds of CPU, of all threads of the process.
+      peak_mb: most memory, in megabytes.
+      around: seconds of wall clock before the first object and after the last answer: a pipeline's begin and end.
+    """
 
     objects: int
     seconds: float
     cpu: float
     peak_mb: float
+    around: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -49,13 +58,24 @@ def run(module: str, *arguments: object) -> Cost:
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
+_marks: list[tuple[float, float]] = []
+
+
+def mark() -> None:
+    """Note the time of wall clock and of CPU: whoever makes rows does it before, and who gets the last answer after."""
+    _marks[1:] = [(time.perf_counter(), time.process_time())]
+
+
 def print_cost(objects: int, load: Callable[[], None]) -> None:
-    """Load once, and print what it took: without the start of the interpreter and without imports."""
-    started, cpu = time.perf_counter(), time.process_time()
+    """Load once, and print what it took from the first mark to the last, or as a whole where there are none."""
+    begun = time.perf_counter(), time.process_time()
     load()
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    ended = time.perf_counter(), time.process_time()
+    first, last = (_marks[0], _marks[-1]) if _marks else (begun, ended)
+    seconds = last[0] - first[0]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(asdict(Cost(objects, seconds, cpu, peak))))
+    cost = Cost(objects, seconds, last[1] - first[1], peak, around=ended[0] - begun[0] - seconds)
+    print(json.dumps(asdict(cost)))
 
 
 def cpu_seconds(pid: int | None) -> float:

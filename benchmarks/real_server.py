@@ -2,14 +2,16 @@
 
 First every setting of the raw loader and of the official client's batches loads a part; the fastest of each then runs
 against the pipeline and ``insert_many``, in rounds of which every second is turned around. Each load gets a collection
-of its own. Ratios are taken within a round. The CPU of the pipeline, and that of the official client, is without that
-of the rows, which are made alone as well: with numpy vectors for the one, with lists for the other. That of the server
-is what its process takes while a load runs.
+of its own. Ratios are taken within a round, between neighbours where they should be near one: what the server takes
+for the same objects differs by a third within minutes, and by a twentieth from one load to the next. The CPU of the
+pipeline, and that of the official client, is without that of the rows, which are made alone as well: with numpy
+vectors for the one, with lists for the other. That of the server is what its process takes while a load runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +30,11 @@ INSERT_MANY = "official insert_many(1000)"
 OURS, OURS_OFF, SPARK = "ours", "ours, verify off", "spark"
 SOURCE, SOURCE_LISTS = "source", "source, lists"
 WITH_LOOK_UPS = {"jeopardy_1536": 0.95, "clustered_128": 0.90}
-TRIED = 5
-"""What part of a data set the settings are compared by."""
+TRIED, TRIES = 5, 3
+"""What part of a data set the settings are compared by, and in how many rounds."""
+
+ROUNDS = {"jeopardy_1536": 11, "clustered_128": 5}
+"""A load of the first takes some seconds, one of the second a minute."""
 
 
 class Target:
@@ -63,18 +68,18 @@ class Target:
         return cost
 
     def fastest(self, names: list[str], data_set: str, objects: int) -> str:
-        """The name of the fastest of some contestants with so many objects."""
-        (costs,) = alternate({name: self._of(name, data_set, objects) for name in names}, 1)
-        return max(costs, key=lambda name: costs[name].rate)
+        """The name of the fastest of some contestants with so many objects, by the median of some rounds."""
+        rounds = alternate({name: self._of(name, data_set, objects) for name in names}, TRIES)
+        return max(names, key=lambda name: statistics.median(costs[name].rate for costs in rounds))
 
     def compare(self, data_set: str, objects: int, rounds: int, spark_jar: str | None) -> list[dict[str, Cost]]:
         """Rounds of the pipeline and its peers."""
         part = max(1000, objects // TRIED)
         raw = self.fastest(list(RAW), data_set, part)
         batch = self.fastest(list(BATCHES), data_set, part)
-        names = (OURS, OURS_OFF, SOURCE, SOURCE_LISTS, INSERT_MANY)
-        contestants = {name: self._of(name, data_set, objects) for name in names}
-        contestants |= {"raw": self._of(raw, data_set, objects), "batch": self._of(batch, data_set, objects)}
+        neighbours = (INSERT_MANY, batch, OURS, raw, OURS_OFF, SOURCE, SOURCE_LISTS)
+        shown = {raw: "raw", batch: "batch"}
+        contestants = {shown.get(name, name): self._of(name, data_set, objects) for name in neighbours}
         if spark_jar:
             contestants[SPARK] = lambda: self.load(SPARK, data_set, objects, spark_jar)
         print(f"{data_set}: the best of the raw loader is {raw}, of the official batches {batch}")
@@ -116,7 +121,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--data-set", choices=DATA_SETS, action="append", help="one of them only")
     options.add_argument("--objects", type=int, help="fewer objects than the data set has")
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rounds", type=int, help="of each data set; by default as many as it needs")
     options.add_argument("--spark-jar", help="the Spark connector, a path of its jar; needs pyspark")
     given = options.parse_args()
     if given.spark_jar:
@@ -128,7 +133,7 @@ def main() -> int:
         for data_set in given.data_set or DATA_SETS:
             data: DataSet = DATA_SETS[data_set]
             objects = min(given.objects or data.objects, data.objects)
-            rounds = target.compare(data_set, objects, given.rounds, given.spark_jar)
+            rounds = target.compare(data_set, objects, given.rounds or ROUNDS[data_set], given.spark_jar)
             found += figures(data_set, rounds)
             measured[data_set] = kept(rounds)
     for name, used in target.server_cpu_us.items():

@@ -81,6 +81,7 @@ def _shown(numbers: Mapping[str, float]) -> dict[str, float]:
         "objects/s": numbers["objects"] / numbers["seconds"],
         "us of CPU": 1e6 * numbers["cpu"] / numbers["objects"],
         "peak MB": numbers["peak_mb"],
+        "s around": numbers["around"],
     }
 
 
