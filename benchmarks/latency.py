@@ -16,8 +16,8 @@ from benchmarks.processes import Cost, alternate, kept, median
 from benchmarks.report import Figure, report
 
 DELAY_MS = 50
-FORMS = {"dicts": 1, "record batches": 5}
-"""How many times as many objects each loads: it should take some seconds, lest its first round trips count."""
+FORMS = {"dicts": 3, "record batches": 10}
+"""How many times as many objects each loads: it should take ten seconds or more, lest its first round trips count."""
 
 MOST_IN_FLIGHT_MB = 150
 """What 16 requests of 4 MB take, as they are kept and as they are sent, with something for the allocator."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import time
@@ -49,6 +50,31 @@ print(*sorted(name for name in sys.modules if name.startswith("weaviate_io.")))
         not {f"weaviate_io.{name}" for name in ("files", "check", "failures", "references", "testing")}
         & imported
     )
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other libraries keep freed memory as they see fit"
+)
+def test_the_memory_of_a_request_is_used_again_for_the_next_one() -> None:
+    program = """
+import resource
+from weaviate_io.connection import WeaviateConnection
+from weaviate_io.transport import Certificates, open_channel
+
+def fresh_pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        requests = [b"." * 4_000_000 for _ in range(4)]
+        del requests
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = fresh_pages()
+open_channel(WeaviateConnection("http://localhost"), Certificates()).close()
+print(before, fresh_pages())
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    before, after = map(int, ran.stdout.split())
+    assert after <= before / 4
 
 
 def test_every_public_name_is_there() -> None:

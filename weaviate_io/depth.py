@@ -2,8 +2,8 @@
 
 Against a server that is busy, more than two bring nothing: each takes as much longer as there are more of them.
 Against one that is far away, two are soon not enough: the answers come as late as before, however many are on their
-way. So twice as many are tried. If more objects are acknowledged in the same time, they stay; if not, the next try
-comes after a while, and after ever longer ones.
+way. So twice as many are tried. If more objects are acknowledged in the same time, they stay; if not, and not at a
+second look either, the next try comes after a while, and after ever longer ones.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ MOST = 32
 """Twice as many as a process may have in flight: of each, the objects are looked up before, in a round trip too."""
 
 _GAIN = 1.15  # by which twice as many must raise the rate
-_SLOWER = 2.0  # times as long as when a depth was found good: it is not any more
+_SLOWER = 2.0  # times the rate when a depth was found good: it is not any more
 _FIRST_REST, _LONGEST_REST = 64, 1024  # answers until the next try
 
 
 class Depth:
     """The number of open requests that suits the server; shared by the senders of a process.
 
-    It learns only from requests that were opened as the last that was allowed: where fewer are open, the server is not
-    what holds the sender up.
+    It learns only from requests with more of them open than half of what is allowed, as all have beyond the depth that
+    was good before: where fewer are open, the server is not what holds the sender up.
 
     >>> far = Depth()
-    >>> for _ in range(40):
+    >>> for _ in range(31):
     ...     far.answered(far.limit, objects=1000, seconds=0.05)  # always as late
     >>> far.limit
     32
@@ -54,16 +54,16 @@ class Depth:
           seconds: since it was opened.
         """
         with self._lock:
-            if open_requests != self.limit:
+            if not self.limit // 2 < open_requests <= self.limit:
                 return
             if self._rest > 0:
                 self._rest -= 1
-            self._times.append(max(seconds, 1e-6) / max(1, objects))
-            if len(self._times) < self.limit:
+            self._rates.append(open_requests * objects / max(seconds, 1e-6))
+            if len(self._rates) < self.limit // 2:
                 return
-            time = statistics.median(self._times)
-            self._times.clear()
-            self._judge(time)
+            rate = statistics.median(self._rates)
+            self._rates.clear()
+            self._judge(rate)
 
     def reset(self) -> None:
         """Learn that the server pushes back."""
@@ -71,33 +71,34 @@ class Depth:
             self._start_again()
 
     def _start_again(self) -> None:
-        self._times: list[float] = []  # seconds an object
+        self._rates: list[float] = []  # objects a second, by what each answer shows
         self._next_rest = _FIRST_REST
         self._rest = 0
-        self._found_good = 0.0  # seconds an object at the limit, 0 where they are not known
+        self._found_good = 0.0  # the rate at the limit, 0 where it is not known
         self.limit = LEAST
         self._tried = 0  # whether more or fewer than before are being tried, 1 or -1, and the rate before
         self._rate_before = 0.0
+        self._failed_once = False
 
-    def _judge(self, time: float) -> None:
-        rate = self.limit / time
+    def _judge(self, rate: float) -> None:
         if self._tried > 0 and rate < _GAIN * self._rate_before:
-            self._go_back(self.limit // 2)
+            if self._failed_once:
+                self._go_back(self.limit // 2)
+            else:
+                self._failed_once = True  # a pause of this process, to collect garbage, makes all answers late
         elif self._tried < 0 and rate < self._rate_before / _GAIN:
             self._go_back(2 * self.limit)
-        elif self.limit > LEAST and (self._tried < 0 or self._has_slowed_down(time)):
+        elif self.limit > LEAST and (self._tried < 0 or rate < self._found_good / _SLOWER):
             self._try(-1, self.limit // 2, rate)
         else:
             self._tried = 0
-            self._found_good = time
+            self._found_good = rate
             if self._rest <= 0 and self.limit < MOST:
                 self._try(1, 2 * self.limit, rate)
 
-    def _has_slowed_down(self, time: float) -> bool:
-        return 0 < _SLOWER * self._found_good < time
-
     def _try(self, tried: int, limit: int, rate: float) -> None:
         self._tried, self.limit, self._rate_before = tried, limit, rate
+        self._failed_once = False
 
     def _go_back(self, limit: int) -> None:
         self._tried, self.limit, self._found_good = 0, limit, 0.0

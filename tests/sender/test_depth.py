@@ -31,7 +31,7 @@ def served(depth: Depth, requests: int, *, away: float = 0.0, work: float = 0.0)
 
 def test_far_from_the_server_the_depth_doubles_with_each_round() -> None:
     limits = served(Depth(), 40, away=0.05)
-    assert limits[:6] == [2, 4, 4, 4, 4, 8]
+    assert limits[:7] == [4, 4, 8, 8, 8, 8, 16]
     assert limits[-1] == MOST
 
 
