@@ -103,7 +103,7 @@ bench-streams: $(VENV)/ready ## latency and throughput of unbounded input on Pri
 clean: ## remove what building, and testing without make, left in the checkout
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
 	@echo "preparing the environment in $(VENV) (once, about two minutes)"
 	@$(PYTHON) -m venv $(VENV)

@@ -33,7 +33,7 @@ WITH_LOOK_UPS = {"jeopardy_1536": 0.95, "clustered_128": 0.90}
 TRIED, TRIES = 5, 3
 """What part of a data set the settings are compared by, and in how many rounds."""
 
-ROUNDS = {"jeopardy_1536": 11, "clustered_128": 5}
+ROUNDS = {"jeopardy_1536": 9, "clustered_128": 3}
 """A load of the first takes some seconds, one of the second a minute."""
 
 

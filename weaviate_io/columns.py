@@ -35,8 +35,6 @@ _ROWS = 1_000
 FEW = 64
 """Fewer rows than these are encoded sooner one by one."""
 
-_UUID_DASHES = [8, 13, 18, 23]
-
 Limits = Callable[[], tuple[int, int]]
 """Gives the most objects and the most bytes that a block should have now."""
 
@@ -322,13 +320,13 @@ def _joined(pieces: Sequence[Piece]) -> bytes:
     rows = pc.binary_join_element_wise(
         *scalars, pa.scalar(b"", pa.binary()), null_handling="replace", null_replacement=b""
     )
-    first, last = _bounds(rows)
+    first, last = _offsets(rows)[[0, -1]]
     return rows.buffers()[2].slice(first, last - first).to_pybytes()
 
 
-def _bounds(array: pa.Array) -> tuple[int, int]:
-    offsets = np.frombuffer(array.buffers()[1], np.int32)
-    return int(offsets[array.offset]), int(offsets[array.offset + len(array)])
+def _offsets(array: pa.Array) -> np.ndarray:
+    """Where the values of an array of texts or bytes begin, and the last one ends."""
+    return np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
 
 
 def _lengths(piece: Piece) -> Any:
@@ -373,20 +371,15 @@ def _ids(column: Column, bad: np.ndarray) -> tuple[list[str], pa.Array]:
 
 def _are_canonical(texts: pa.StringArray) -> bool:
     """Whether all are UUIDs in the form that the server gives them."""
-    first, last = _bounds(texts)
-    lengths = pc.binary_length(texts)
-    if last - first != 36 * len(texts) or pc.min_max(lengths) != pc.min_max(pa.array([36], lengths.type)):
+    offsets = _offsets(texts)
+    if (np.diff(offsets) != len(_UUID_FORM)).any():
         return False
-    characters = np.frombuffer(texts.buffers()[2], np.uint8)[first:last].reshape(-1, 36)
-    kinds = _UUID_CHARACTERS[characters]
-    return bool((kinds == _UUID_FORM).all())
+    characters = texts.buffers()[2].slice(offsets[0], offsets[-1] - offsets[0]).to_pybytes()
+    return characters.translate(_UUID_CHARACTERS) == len(texts) * _UUID_FORM
 
 
-_UUID_CHARACTERS = np.zeros(256, np.uint8)
-_UUID_CHARACTERS[list(b"0123456789abcdef")] = 1
-_UUID_CHARACTERS[ord("-")] = 2
-_UUID_FORM = np.ones(36, np.uint8)
-_UUID_FORM[_UUID_DASHES] = 2
+_UUID_FORM = b"hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh"
+_UUID_CHARACTERS = bytes.maketrans(b"0123456789abcdefh", b"hhhhhhhhhhhhhhhh?")
 
 
 def _text(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:

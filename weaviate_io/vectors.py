@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
+from operator import attrgetter
 from struct import Struct
 from struct import error as StructError
 from typing import Any, NamedTuple, Optional
@@ -25,6 +26,7 @@ _REAL = (int, float, np.integer, np.floating)
 _EMPTY = "a vector has at least one number; leave it out to write the object without it"
 _THREE = "a multi-vector has two dimensions, not three or more"
 _OVERFLOW = "a number is too large for float32, which the server stores"
+_FORM = attrgetter("dtype", "shape")
 _packers: dict[int, Any] = {}
 
 
@@ -66,11 +68,7 @@ def stacked(vectors: Sequence[Any]) -> Optional[np.ndarray]:
     kinds = set(map(type, vectors))
     if kinds == {np.ndarray}:
         first = vectors[0]
-        if (
-            first.ndim != 1
-            or first.dtype not in _FLOATS
-            or {(one.dtype, one.shape) for one in vectors} != {(first.dtype, first.shape)}
-        ):
+        if first.ndim != 1 or first.dtype not in _FLOATS or len(set(map(_FORM, vectors))) > 1:
             return None
         return np.concatenate(vectors)
     if kinds != {list} or len(set(map(len, vectors))) != 1 or not vectors[0]:

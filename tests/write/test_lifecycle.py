@@ -321,9 +321,16 @@ def test_rows_wait_until_they_are_as_many_or_as_large_as_a_request():
     assert taken == [False] * 16 + [True]
 
 
+class Unmeasurable:
+    def __len__(self):
+        raise ValueError("nobody knows")
+
+
 def test_a_row_that_cannot_be_measured_is_left_to_the_encoder():
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
     assert size_of({"a": nested}) > 0
     assert RowBuffer(lambda: 0, 100).add({}, None)
+    unmeasured = RowBuffer(lambda: 40, 1_000_000)
+    assert [unmeasured.add({"text": Unmeasurable()}, None) for _ in range(40)] == [False] * 39 + [True]
