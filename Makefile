@@ -93,7 +93,7 @@ template: $(VENV)/ready ## describe the Flex Template anew, by the options of th
 BENCHMARKS := encoding throughput latency growth start_up streaming server_side real_server memory verification \
 	overload killed_server repaired_recall
 
-bench: $(VENV)/ready ## the figures of this version, each against its goal, half an hour; BENCHMARKS="latency growth"
+bench: $(VENV)/ready ## the figures of this version, each against its goal, more than an hour; BENCHMARKS="latency growth"
 	@missed=; for name in $(BENCHMARKS); do echo "== $$name"; $(RUN) -m benchmarks.$$name || missed="$$missed $$name"; done; \
 	if [ -n "$$missed" ]; then echo "goals missed in:$$missed"; exit 1; fi
 

@@ -49,8 +49,11 @@ def together(processes: int, objects: int, server: NullServer) -> Cost:
     with ThreadPoolExecutor(processes) as pool:
         costs = list(pool.map(load, range(processes)))
     loaded = sum(cost.objects for cost in costs)
-    seconds = max(cost.seconds for cost in costs)
-    return Cost(loaded, seconds, sum(cost.cpu for cost in costs), max(cost.peak_mb for cost in costs))
+    cpu = sum(cost.cpu for cost in costs)
+    seconds, peak, around = (
+        max(getattr(cost, field) for cost in costs) for field in ("seconds", "peak_mb", "around")
+    )
+    return Cost(loaded, seconds, cpu, peak, around)
 
 
 def alone(objects: int, server: NullServer) -> Cost:

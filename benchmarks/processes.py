@@ -26,7 +26,8 @@ class Cost:
       seconds: of wall clock.
       cpu: seconds of CPU, of all threads of the process.
       peak_mb: most memory, in megabytes.
-      around: seconds of wall clock before the first object and after the last answer: a pipeline's begin and end.
+      around: seconds of wall clock before the first object and after the last answer: a pipeline's begin and end,
+        and connecting.
     """
 
     objects: int

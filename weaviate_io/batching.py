@@ -97,7 +97,7 @@ class RowBuffer:
         if self._next == 1:  # of the others only what is large by itself is noticed
             self._most = min(self._most_rows(), self._most_bytes // size_of(rows[0]))
         else:
-            self._bytes += _lengths(rows[-_MEASURED:])
+            self._bytes += _about(rows[-_MEASURED:])
         self._next = min(len(rows) + _MEASURED, self._most)
         return len(rows) >= self._most or self._bytes >= self._most_bytes
 
@@ -108,10 +108,11 @@ class RowBuffer:
         return taken
 
 
-def _lengths(rows: Iterable[dict[str, Any]]) -> int:
-    """The lengths of the values of some rows: less than their bytes, but soon told."""
+def _about(rows: Sequence[dict[str, Any]]) -> int:
+    """About how many bytes rows have, soon told: the lengths of all values, and arrays as the last row has them."""
     try:
-        return sum(map(length_hint, chain.from_iterable(map(dict.values, rows))))
+        arrays = sum(getattr(value, "nbytes", 0) for value in rows[-1].values())
+        return sum(map(length_hint, chain.from_iterable(map(dict.values, rows)))) + arrays * len(rows)
     except Exception:  # of a user's object, and the encoder judges it
         return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from random import Random
 from typing import Any
 
 import pytest
@@ -38,8 +39,55 @@ def test_far_from_the_server_the_depth_doubles_with_each_round() -> None:
 def test_a_busy_server_is_rarely_given_more_than_two() -> None:
     limits = served(Depth(), 1000, work=0.5)
     assert limits[-1] == LEAST
-    assert sum(limit > LEAST for limit in limits) <= 24
+    assert sum(limit > LEAST for limit in limits) <= 60
     assert max(limits) == 2 * LEAST
+
+
+def test_answers_of_a_busy_server_that_scatter_do_not_deepen_it() -> None:
+    random = Random(7)
+    limits = []
+    for _ in range(20):
+        depth = Depth()
+        for _ in range(1000):
+            depth.answered(depth.limit, 1000, 0.5 * depth.limit * random.uniform(0.7, 1.3))
+            limits.append(depth.limit)
+    assert sum(limit > 2 * LEAST for limit in limits) <= 0.1 * len(limits)
+
+
+def test_a_pause_of_the_process_neither_ends_a_try_nor_shrinks_the_depth() -> None:
+    depth = Depth()
+    limits = [LEAST]
+    while limits[-1] < MOST:
+        is_first_window = limits.count(8) < 4
+        limits += served(depth, 1, away=0.15 if limits[-1] == 8 and is_first_window else 0.05)
+    assert len(limits) < 50
+    served(depth, MOST, away=0.05)
+    served(depth, MOST // 2, away=0.15)
+    assert served(depth, MOST, away=0.05) == [MOST] * MOST
+
+
+def test_a_server_that_stays_slow_ends_a_try_and_shrinks_the_depth() -> None:
+    depth = Depth()
+    served(depth, 7, away=0.05)
+    assert depth.limit == 16
+    assert served(depth, 16, away=0.15)[-1] == 8
+    deep = Depth()
+    served(deep, 100, away=0.05)
+    assert min(served(deep, 2 * MOST, work=0.5)) < MOST
+
+
+def test_a_sender_that_is_slower_than_the_server_fails_no_try() -> None:
+    depth = Depth()
+    for _ in range(200):
+        depth.answered(min(depth.limit, 18), 1000, 0.1)
+    assert depth.limit == MOST
+
+
+def test_what_was_opened_before_the_depth_shrank_says_nothing_of_it() -> None:
+    depth = Depth()
+    for _ in range(100):
+        depth.answered(LEAST + 1, 1000, 0.05)
+    assert depth.limit == LEAST
 
 
 @pytest.mark.parametrize("requests", [6, 10])

@@ -319,6 +319,11 @@ def test_rows_wait_until_they_are_as_many_or_as_large_as_a_request():
     growing = RowBuffer(lambda: 1000, 1_000_000)  # as is noticed of the others
     taken = [growing.add({"id": n, "text": "x" * (100_000 if n else 1)}, n) for n in range(17)]
     assert taken == [False] * 16 + [True]
+    tokens = RowBuffer(lambda: 1000, 1_000_000)  # 51,200 bytes, which the length of an array does not tell
+    taken = [
+        tokens.add({"id": n, "vector": np.zeros((100, 128), np.float32)} if n else {}, n) for n in range(33)
+    ]
+    assert taken == [False] * 32 + [True]
 
 
 class Unmeasurable:
