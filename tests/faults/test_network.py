@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -12,13 +13,30 @@ from weaviate_io.testing import FaultProxy
 COUNT = 60
 
 
-def arm(proxy: FaultProxy, fault: str) -> None:
+def reset_in_place_of_the_reply(proxy: FaultProxy, fake: Any) -> None:
+    """Have nothing come back, and reset once a batch has arrived: of one that never left the outcome is known."""
+
+    def batches() -> int:
+        return sum(request.method == "BatchObjects" for request in list(fake.requests))
+
+    def reset() -> None:
+        give_up = time.monotonic() + 20
+        while batches() == arrived and time.monotonic() < give_up:
+            time.sleep(0.01)
+        proxy.reset_all()
+
+    proxy.swallow_replies = True
+    arrived = batches()
+    threading.Thread(target=reset).start()
+
+
+def arm(proxy: FaultProxy, fault: str, fake: Any) -> None:
     if fault == "reset before the request":
         proxy.reset_all()
     elif fault == "reset mid-request":
         proxy.reset_after = 0
     elif fault == "reset in place of the reply":
-        proxy.reset_replies = True
+        reset_in_place_of_the_reply(proxy, fake)
     elif fault == "reply swallowed":
         proxy.swallow_replies = True
     else:
@@ -27,7 +45,7 @@ def arm(proxy: FaultProxy, fault: str) -> None:
 
 def mend(proxy: FaultProxy) -> None:
     proxy.mode = "pass"
-    proxy.swallow_replies = proxy.reset_replies = False
+    proxy.swallow_replies = False
     proxy.reset_after = None
     proxy.reset_all()
 
@@ -57,7 +75,7 @@ def test_what_the_network_breaks_is_written_once_it_is_well(
             return 0.1  # gRPC itself connects again after a second only
 
         sending(pause=pause)
-        before_batch(lambda number: arm(proxy, fault) if number == 1 else None)
+        before_batch(lambda number: arm(proxy, fault, fake) if number == 1 else None)
         one = trial(through=proxy.address, batching=batching, batch_size=20)
         done = one.run(range(COUNT))
         one.check(most_sends=30)
