@@ -21,7 +21,6 @@ MOST = 32
 _GAIN = 1.3  # by which twice as many must raise the rate, where it scatters by as much
 _SLOWER = 2.0  # by which the rate has fallen since it was last judged: the depth is not good any more
 _FIRST_REST, _LONGEST_REST = 64, 1024  # answers until the next try
-_SURE = 8  # answers that a judgement needs at least, once a try has failed
 
 
 class Depth:
@@ -52,7 +51,7 @@ class Depth:
 
         Args:
           open_requests: of its sender when it was opened, itself included.
-          objects: in the request.
+          objects: of the request that were acknowledged, at least one.
           seconds: since it was opened.
         """
         with self._lock:
@@ -62,8 +61,7 @@ class Depth:
                 self._rest -= 1
             self._rates.append(open_requests * objects / max(seconds, 1e-6))
             self._is_reached |= open_requests == self.limit
-            fewest = _SURE if self._next_rest > _FIRST_REST else 1
-            if len(self._rates) < max(fewest, self.limit // 2):
+            if len(self._rates) < max(2, self.limit // 2):
                 return
             rate, is_reached = statistics.median(self._rates), self._is_reached
             self._begin_window()

@@ -319,12 +319,14 @@ class Sender:
         code = call.code()
         verdict = None
         if code is grpc.StatusCode.OK:
-            is_full = NO_MEMORY.encode() in call.result()
+            payload = call.result()
+            is_full = NO_MEMORY.encode() in payload
             if not is_full:
                 self._flow.finished(name, objects, seconds, vectorized)
-                self._flow.depth.answered(
-                    request.company, objects, request.sent_at + seconds - request.opened_at
-                )
+                errors = errors_by_index(payload, objects)
+                if errors is not None and len(errors) < objects:
+                    taken = request.sent_at + seconds - request.opened_at
+                    self._flow.depth.answered(request.company, objects - len(errors), taken)
         else:
             verdict = call_verdict(code, call.details() or "", status_details(call))
             is_full = verdict.reason == "out_of_memory"

@@ -23,10 +23,9 @@ Code = grpc.StatusCode
 
 def test_what_a_killed_worker_left_the_next_run_makes_whole(tmp_path: Path) -> None:
     """What it had in flight is stored, but not indexed; the run that follows sees no error."""
-    count = 5 * COUNT  # more than what is ever in flight after two answers
     with FakeWeaviate() as fake:
         fake.create_collection({"class": "Article", "properties": [{"name": "title", "dataType": ["text"]}]})
-        rows = [{"title": f"title {n}", "v": [n + 1.0, 0.5]} for n in range(count)]
+        rows = [{"title": f"title {n}", "v": [n + 1.0, 0.5]} for n in range(COUNT)]
         write_json(str(tmp_path / "a.json"), rows)
         command = (
             *(sys.executable, "-m", "pipelines.import_files", "--input", "a.json", "--collection", "Article"),
@@ -40,15 +39,15 @@ def test_what_a_killed_worker_left_the_next_run_makes_whole(tmp_path: Path) -> N
         fake.behave(lambda request, number: StoreThenHang(600) if number >= 2 else None)
         worker = start()
         try:
-            fake.wait_until(lambda: fake.hanging >= 2, 60)
+            fake.wait_until(lambda: fake.hanging == 2, 60)
         finally:
             worker.send_signal(signal.SIGKILL)
             worker.wait(60)
         fake.wait_until(lambda: not fake.hanging)
-        assert fake.unindexed and len(fake.objects) < count
+        assert fake.unindexed and len(fake.objects) < COUNT
         fake.behave(None)
         assert start().wait(120) == 0
-        assert len(fake.objects) == count
+        assert len(fake.objects) == COUNT
         assert not fake.unindexed
 
 
