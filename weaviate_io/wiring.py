@@ -15,7 +15,7 @@ from typing import Any, Optional, TypeVar
 
 import apache_beam as beam
 from apache_beam import typehints
-from apache_beam.options.pipeline_options import DebugOptions
+from apache_beam.options.pipeline_options import DebugOptions, DirectOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
 from apache_beam.transforms.window import GlobalWindows
 
@@ -178,6 +178,18 @@ class Write(beam.PTransform):
             raise ValueError(
                 "the SparkRunner takes no unbounded input from Python; run with --runner=FlinkRunner instead"
             )
+        mode = pcoll.pipeline.options.view_as(DirectOptions).direct_running_mode
+        if mode == "multi_threading" and _is_local(runner):
+            raise ValueError(
+                "the threads of --direct_running_mode=multi_threading lose and garble elements of bundles that take "
+                "over a second; leave it out, or run with multi_processing instead"
+            )
+
+
+def _is_local(runner: Any) -> bool:
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner  # slow, and other runners need it not
+
+    return isinstance(runner, (FnApiRunner, SwitchingDirectRunner, BundleBasedDirectRunner))
 
 
 def _is_spark(runner: Any) -> bool:

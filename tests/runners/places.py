@@ -66,10 +66,6 @@ def _spark() -> tuple[str, ...]:
     return "--runner=SparkRunner", master, endpoint
 
 
-def _two_threads() -> tuple[str, ...]:
-    return (*running.FN_API.flags, "--direct_running_mode=multi_threading", "--direct_num_workers=2")
-
-
 def _direct_on_prism() -> tuple[str, ...]:
     return "--runner=DirectRunner", f"--prism_location={provision.prism()}"
 
@@ -85,7 +81,7 @@ PRISM = Place("prism", _prism, PORTABLE)
 FLINK = Place("flink", _flink, PORTABLE)
 SPARK = Place("spark", _spark, PORTABLE)
 PLACES = (
-    Place("fn_api", _two_threads, LOCAL),
+    Place("fn_api", lambda: running.FN_API.flags, LOCAL),
     Place("direct_with_prism", _direct_on_prism, PORTABLE),
     Place("direct_without_prism", _direct_without_prism, LOCAL),
     Place("two_processes", lambda: running.TWO_PROCESSES.flags, LOCAL),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
 
@@ -216,21 +218,44 @@ def test_what_was_looked_up_is_sent_though_the_owner_of_the_sender_is_busy(fake:
     assert (rig.sender.tally.requests, rig.sender.tally.batch_sizes) == (1, [10])
 
 
-def test_it_waits_for_its_owner_where_it_has_no_place_or_is_to_be_cut(fake: FakeWeaviate) -> None:
-    for hinder in ("places", "size"):
-        fake.reset()
-        with Rig(fake, method=BatchObjects("existing")) as rig:
-            flow = rig.client.flow
-            taken = [flow.acquire() for _ in range(2)] if hinder == "places" else []
-            already = rig.sender.submit(rig.schema, block(rig, *range(10)))
-            if hinder == "size":
-                flow._sizes["Article"] = 4  # requests turned out too slow meanwhile
+def test_it_waits_for_its_owner_where_it_is_to_be_cut(
+    fake: FakeWeaviate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Rig(fake, method=BatchObjects("existing")) as rig:
+        client = rig.client
+        start_search = client.start_search
+
+        def start(question: Any) -> Any:
+            client.flow._sizes["Article"] = 4  # requests turned out too slow since it was made
+            return start_search(question)
+
+        monkeypatch.setattr(client, "start_search", start)
+        already = rig.sender.submit(rig.schema, block(rig, *range(10)))
+        outcomes = told([*already, *rig.sender.drain()])
+    assert [one.failure for one in outcomes] == [None] * 10
+    sent = [len(request.uuids) for request in fake.requests if request.method == "BatchObjects"]
+    assert 4 in sent and sum(sent) == 10
+
+
+def test_it_waits_for_its_owner_where_it_has_no_place(fake: FakeWeaviate) -> None:
+    with Rig(fake, method=BatchObjects("existing")) as rig:
+        flow = rig.client.flow
+        taken = [flow.acquire() for _ in range(2)]
+
+        def give_back() -> None:
             fake.wait_until(lambda: any(request.method == "Search" for request in fake.requests))
+            time.sleep(0.1)  # for the answer to get there
             for _ in taken:
                 flow.release()
-            outcomes = told([*already, *rig.sender.drain()])
-        assert [one.failure for one in outcomes] == [None] * 10
-        assert len(fake.objects) == 10
+
+        # The owner waits for a place itself if the answer comes while it is still in submit.
+        with ThreadPoolExecutor(1) as pool:
+            given_back = pool.submit(give_back)
+            already = rig.sender.submit(rig.schema, block(rig, *range(10)))
+            given_back.result()
+        outcomes = told([*already, *rig.sender.drain()])
+    assert [one.failure for one in outcomes] == [None] * 10
+    assert len(fake.objects) == 10
 
 
 def test_objects_that_are_stored_are_looked_for_in_the_index_as_before(fake: FakeWeaviate) -> None:

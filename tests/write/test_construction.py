@@ -236,6 +236,16 @@ def test_unbounded_input_is_refused_on_the_spark_runner():
         pipeline | Unbounded() | WriteToWeaviate("Article", url=URL)
 
 
+@pytest.mark.parametrize("runner", ["FnApiRunner", "DirectRunner"])
+def test_threads_that_lose_elements_are_refused(runner):
+    threads = ["--direct_running_mode=multi_threading", "--direct_num_workers=2"]
+    pipeline = beam.Pipeline(argv=[f"--runner={runner}", *threads])
+    with pytest.raises(ValueError, match=r"multi_threading lose .*run with multi_processing instead"):
+        pipeline | beam.Create([{}]) | WriteToWeaviate("Article", url=URL)
+    elsewhere = beam.Pipeline(argv=["--runner=PrismRunner", *threads])
+    elsewhere | beam.Create([{}]) | WriteToWeaviate("Article", url=URL)
+
+
 class Counting(beam.transforms.core.RestrictionProvider):
     def initial_restriction(self, element: int) -> OffsetRange:
         return OffsetRange(0, element)
