@@ -21,7 +21,7 @@ from apache_beam.transforms.util import GroupIntoBatches
 from weaviate.classes.data import DataObject
 
 from benchmarks import processes
-from benchmarks.processes import Cost, mark, print_cost
+from benchmarks.processes import Cost, mark, print_costs
 from benchmarks.raw import send
 from weaviate_io import WriteToWeaviate, wiring
 from weaviate_io.columns import ColumnEncoder
@@ -267,7 +267,7 @@ def main() -> None:
     """Load once, and print the cost."""
     name, objects, url, grpc_url = sys.argv[1:]
     blocks = max(1, int(objects) // BLOCK)
-    print_cost(blocks * BLOCK, lambda: (CONTESTANTS | BATCHINGS)[name](blocks, url, grpc_url))
+    print_costs(blocks * BLOCK, [lambda: (CONTESTANTS | BATCHINGS)[name](blocks, url, grpc_url)])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,15 +51,47 @@ class Cost:
         return f"{self.rate:8.0f} objects/s {self.cpu_us:7.1f} us of CPU {self.peak_mb:5.0f} MB"
 
 
+def total(costs: Sequence[Cost]) -> Cost:
+    """The cost of loads that one process did one after the other."""
+    peak = max(cost.peak_mb for cost in costs)
+    added = (sum(getattr(cost, name) for cost in costs) for name in ("objects", "seconds", "cpu"))
+    return Cost(*added, peak, around=sum(cost.around for cost in costs))
+
+
 def run(module: str, *arguments: object) -> Cost:
-    """Run a module that prints its cost (:func:`print_cost`)."""
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command[2:])} failed:\n{done.stderr[-2000:]}")
-    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+    """Run a module that loads once."""
+    with Loader(module, *arguments) as loader:
+        return loader.load()
 
 
+class Loader:
+    """A process that does one load after the other (:func:`print_costs`), each when it is told to."""
+
+    def __init__(self, module: str, *arguments: object) -> None:
+        self._name = " ".join((module, *map(str, arguments)))
+        command = [sys.executable, "-m", module, *map(str, arguments)]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+
+    def load(self) -> Cost:
+        """Have it do the next one."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(file=self._process.stdin, flush=True)
+        said: deque[str] = deque(maxlen=40)
+        for line in self._process.stdout:
+            if line.startswith(_COST):
+                return Cost(**json.loads(line.removeprefix(_COST)))
+            said.append(line)
+        raise SystemExit(f"{self._name} failed:\n{''.join(said)}")
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+
+_COST = "cost: "
 _marks: list[tuple[float, float]] = []
 
 
@@ -67,16 +100,21 @@ def mark() -> None:
     _marks[1:] = [(time.perf_counter(), time.process_time())]
 
 
-def print_cost(objects: int, load: Callable[[], None]) -> None:
-    """Load once, and print what it took from the first mark to the last, or as a whole where there are none."""
-    begun = time.perf_counter(), time.process_time()
-    load()
-    ended = time.perf_counter(), time.process_time()
-    first, last = (_marks[0], _marks[-1]) if _marks else (begun, ended)
-    seconds = last[0] - first[0]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    cost = Cost(objects, seconds, last[1] - first[1], peak, around=ended[0] - begun[0] - seconds)
-    print(json.dumps(asdict(cost)))
+def print_costs(objects: int, loads: Iterable[Callable[[], None]]) -> None:
+    """Do one load after the other, each when a line comes in, and print what each took from its first mark to its last.
+
+    Where there are no marks, it is what it took as a whole.
+    """
+    for _, load in zip(sys.stdin, loads, strict=False):
+        _marks.clear()
+        begun = time.perf_counter(), time.process_time()
+        load()
+        ended = time.perf_counter(), time.process_time()
+        first, last = (_marks[0], _marks[-1]) if _marks else (begun, ended)
+        seconds = last[0] - first[0]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        cost = Cost(objects, seconds, last[1] - first[1], peak, around=ended[0] - begun[0] - seconds)
+        print(f"{_COST}{json.dumps(asdict(cost))}", flush=True)
 
 
 def cpu_seconds(pid: int | None) -> float:

@@ -1,11 +1,11 @@
 """Loads into a real server with its default index, beside a loader that does nothing but send prebuilt requests.
 
 First every setting of the raw loader and of the official client's batches loads a part; the fastest of each then runs
-against the pipeline and ``insert_many``, in rounds of which every second is turned around. Each load gets a collection
-of its own. Ratios are taken within a round, between neighbours where they should be near one: what the server takes
-for the same objects differs by a third within minutes, and by a twentieth from one load to the next. The CPU of the
-pipeline, and that of the official client, is without that of the rows, which are made alone as well: with numpy
-vectors for the one, with lists for the other. That of the server is what its process takes while a load runs.
+against the pipeline and ``insert_many``. Each has a collection and a process of its own. What the server takes for the
+same objects differs by a third within minutes, and a large collection takes one to load: so they alternate part by
+part, in seconds, and every second time in the opposite order. Ratios are those of whole collections, one a round. The
+CPU of the pipeline, and that of the official client, is without that of the rows, which are made alone as well: with
+numpy vectors for the one, with lists for the other. That of the server is what its process takes while a load runs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from benchmarks import processes, spark
+from benchmarks import spark
 from benchmarks.contestants import BATCHES
 from benchmarks.datasets import DATA_SETS, DataSet
-from benchmarks.processes import Cost, Round, alternate, cpu_seconds, kept, median
+from benchmarks.processes import Cost, Loader, Round, alternate, cpu_seconds, kept, median, total
 from benchmarks.real_loads import RAW
 from benchmarks.report import Figure, report
 from weaviate_io import WeaviateConnection
@@ -33,60 +33,80 @@ WITH_LOOK_UPS = {"jeopardy_1536": 0.95, "clustered_128": 0.90}
 TRIED, TRIES = 5, 3
 """What part of a data set the settings are compared by, and in how many rounds."""
 
-ROUNDS = {"jeopardy_1536": 10, "clustered_128": 4}
-"""A load of the first takes some seconds, one of the second a minute."""
+PARTS = {"jeopardy_1536": 1, "clustered_128": 10}
+"""In how many parts a collection is loaded: each takes five to ten seconds."""
+
+ROUNDS = {"jeopardy_1536": 12, "clustered_128": 3}
 
 
 class Target:
-    """A server that data are loaded into, each time into a new collection."""
+    """A server that data are loaded into."""
 
-    def __init__(self, server: WeaviateServer) -> None:
+    def __init__(self, server: WeaviateServer, spark_jar: str | None = None) -> None:
         self._server = server
+        self._spark_jar = spark_jar
         self._client = Client(WeaviateConnection(server.url, grpc_url=server.grpc_url))
-        self._number = 0
+        self._collections = 0
         self.server_cpu_us: dict[str, list[float]] = {}
-
-    def load(self, name: str, data_set: str, objects: int, spark_jar: str | None = None) -> Cost:
-        """Load objects as the contestant of that name does, and drop them."""
-        self._number += 1
-        collection = f"Benchmark{self._number}"
-        self._client.rest("POST", "/v1/schema", DATA_SETS[data_set].schema(collection))
-        before = cpu_seconds(self._server.pid())
-        arguments = (data_set, collection, objects, self._server.url, self._server.grpc_url)
-        if name == SPARK:
-            cost = processes.run("benchmarks.spark", spark_jar, *arguments)
-        else:
-            cost = processes.run("benchmarks.real_loads", name, *arguments)
-        used = 1e6 * (cpu_seconds(self._server.pid()) - before) / cost.objects
-        self.server_cpu_us.setdefault(f"{objects} of {data_set}: {name}", []).append(used)
-        query = f"{{Aggregate{{{collection}{{meta{{count}}}}}}}}"
-        answer = self._client.rest("POST", "/v1/graphql", {"query": query}).json()
-        stored = answer["data"]["Aggregate"][collection][0]["meta"]["count"]
-        if stored != (0 if name in (SOURCE, SOURCE_LISTS) else cost.objects):
-            raise SystemExit(f"{name}: {stored} of {cost.objects} objects are there")
-        self._client.rest("DELETE", f"/v1/schema/{collection}")
-        return cost
 
     def fastest(self, names: list[str], data_set: str, objects: int) -> str:
         """The name of the fastest of some contestants with so many objects, by the median of some rounds."""
-        rounds = alternate({name: self._of(name, data_set, objects) for name in names}, TRIES)
+        rounds = self._rounds({name: name for name in names}, data_set, objects, 1, TRIES)
         return max(names, key=lambda name: statistics.median(costs[name].rate for costs in rounds))
 
-    def compare(self, data_set: str, objects: int, rounds: int, spark_jar: str | None) -> list[dict[str, Cost]]:
+    def compare(self, data_set: str, objects: int, rounds: int) -> list[dict[str, Cost]]:
         """Rounds of the pipeline and its peers."""
-        part = max(1000, objects // TRIED)
-        raw = self.fastest(list(RAW), data_set, part)
-        batch = self.fastest(list(BATCHES), data_set, part)
+        tried = max(1000, objects // TRIED)
+        raw = self.fastest(list(RAW), data_set, tried)
+        batch = self.fastest(list(BATCHES), data_set, tried)
+        print(f"{data_set}: the best of the raw loader is {raw}, of the official batches {batch}")
         neighbours = (batch, INSERT_MANY, OURS, raw, OURS_OFF, SOURCE, SOURCE_LISTS)
         shown = {raw: "raw", batch: "batch"}
-        contestants = {shown.get(name, name): self._of(name, data_set, objects) for name in neighbours}
-        if spark_jar:
-            contestants[SPARK] = lambda: self.load(SPARK, data_set, objects, spark_jar)
-        print(f"{data_set}: the best of the raw loader is {raw}, of the official batches {batch}")
-        return alternate(contestants, rounds)
+        contestants = {shown.get(name, name): name for name in neighbours}
+        if self._spark_jar:
+            contestants[SPARK] = SPARK
+        return self._rounds(contestants, data_set, objects, PARTS[data_set], rounds)
 
-    def _of(self, name: str, data_set: str, objects: int) -> Callable[[], Cost]:
-        return lambda: self.load(name, data_set, objects)
+    def _rounds(
+        self, contestants: dict[str, str], data_set: str, objects: int, parts: int, rounds: int
+    ) -> list[dict[str, Cost]]:
+        loads = {shown: self._parts(name, data_set, objects, parts) for shown, name in contestants.items()}
+        done = alternate({shown: load.__next__ for shown, load in loads.items()}, parts * rounds)
+        for load in loads.values():
+            load.close()
+        return [
+            {shown: total([costs[shown] for costs in done[first : first + parts]]) for shown in contestants}
+            for first in range(0, len(done), parts)
+        ]
+
+    def _parts(self, name: str, data_set: str, objects: int, parts: int) -> Iterator[Cost]:
+        """Load part after part as the contestant of that name does, one collection after the other."""
+        module = ("benchmarks.spark", self._spark_jar) if name == SPARK else ("benchmarks.real_loads", name)
+        while True:
+            self._collections += 1
+            collection = f"Benchmark{self._collections}"
+            self._client.rest("POST", "/v1/schema", DATA_SETS[data_set].schema(collection))
+            where = (collection, objects, parts, self._server.url, self._server.grpc_url)
+            done, used = [], 0.0
+            with Loader(*module, data_set, *where) as loader:
+                for _ in range(parts):
+                    if done:
+                        yield done[-1]
+                    before = cpu_seconds(self._server.pid())
+                    done.append(loader.load())
+                    used += cpu_seconds(self._server.pid()) - before
+            count = total(done).objects
+            self.server_cpu_us.setdefault(f"{count} of {data_set}: {name}", []).append(1e6 * used / count)
+            self._check(name, collection, 0 if name in (SOURCE, SOURCE_LISTS) else count)
+            self._client.rest("DELETE", f"/v1/schema/{collection}")
+            yield done[-1]
+
+    def _check(self, name: str, collection: str, expected: int) -> None:
+        query = f"{{Aggregate{{{collection}{{meta{{count}}}}}}}}"
+        answer = self._client.rest("POST", "/v1/graphql", {"query": query}).json()
+        stored = answer["data"]["Aggregate"][collection][0]["meta"]["count"]
+        if stored != expected:
+            raise SystemExit(f"{name}: {stored} of {expected} objects are there")
 
 
 def _cpu_of_batch(costs: Round) -> float:
@@ -135,11 +155,11 @@ def main() -> int:
     found: list[Figure] = []
     measured: dict[str, Any] = {}
     with WeaviateServer() as server:
-        target = Target(server)
+        target = Target(server, given.spark_jar)
         for data_set in given.data_set or DATA_SETS:
             data: DataSet = DATA_SETS[data_set]
             objects = min(given.objects or data.objects, data.objects)
-            rounds = target.compare(data_set, objects, given.rounds or ROUNDS[data_set], given.spark_jar)
+            rounds = target.compare(data_set, objects, given.rounds or ROUNDS[data_set])
             found += figures(data_set, rounds)
             measured[data_set] = kept(rounds)
     for name, used in target.server_cpu_us.items():

@@ -83,7 +83,7 @@ def by_cluster(vectors: np.ndarray) -> np.ndarray:
 def loads(blocks: int) -> Iterator[Load]:
     """Every way to send so many blocks of objects to a server that indexes before it answers."""
     plain = DATA.schema(NAME)
-    entries = encoded(DATA, plain, blocks)
+    entries = encoded(DATA, plain, range(blocks))
     for name, (size, in_flight) in SETTINGS.items():
         yield Load(name, plain, requests_of(entries, size), unary(in_flight))
     yield Load("BatchStream, 1000", plain, requests_of(entries, 1000), stream)
@@ -94,7 +94,7 @@ def loads(blocks: int) -> Iterator[Load]:
     for name, order in orders.items():
         yield Load(f"{DEFAULT}, {name}", plain, requests_of([entries[n] for n in order], 1000), unary(2))
     tenants = plain | {"multiTenancyConfig": {"enabled": True, "autoTenantCreation": True}}
-    owned = encoded(DATA, tenants, blocks, lambda number: f"tenant{number % TENANTS}")
+    owned = encoded(DATA, tenants, range(blocks), lambda number: f"tenant{number % TENANTS}")
     yield Load(f"{DEFAULT}, {TENANTS} tenants mixed", tenants, requests_of(owned, 1000), unary(2))
     apart = sorted(owned, key=lambda entry: entry.tenant or "")
     yield Load(f"{DEFAULT}, {TENANTS} tenants apart", tenants, requests_of(apart, 1000), unary(2))

@@ -1,6 +1,7 @@
-"""One load by the Spark connector, run as a process of its own, on as many cores as there are.
+"""Loads by the Spark connector, in a process of their own, on as many cores as there are.
 
-``python -m benchmarks.spark JAR DATA_SET COLLECTION OBJECTS URL GRPC_URL``
+``python -m benchmarks.spark JAR DATA_SET COLLECTION OBJECTS PARTS URL GRPC_URL`` does the next part whenever a line
+comes in.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 from benchmarks.datasets import BLOCK, DATA_SETS
-from benchmarks.processes import print_cost
+from benchmarks.processes import print_costs
 
 BATCH_SIZE = 1000
 
@@ -24,30 +27,35 @@ def check(jar: str) -> None:
 
 
 def main() -> None:
-    """Make a data frame, write it once, and print the cost of this process without Spark's own."""
-    jar, data_set, collection, objects, url, grpc_url = sys.argv[1:]
+    """Write each part when it is asked for, and print the cost of this process without Spark's own."""
+    jar, data_set, collection, objects, parts, url, grpc_url = sys.argv[1:]
     from pyspark.sql import SparkSession  # only where it is asked for
 
     session = SparkSession.builder.master("local[*]").config("spark.jars", jar).getOrCreate()
-    blocks = max(1, int(objects) // BLOCK)
-    rows = [row for block in range(blocks) for row in DATA_SETS[data_set].list_rows(block)]
-    frame = session.createDataFrame(rows).cache()
-    frame.count()
+    blocks = max(1, int(objects) // int(parts) // BLOCK)
     scheme, host = url.split("://")
     grpc_host, grpc_port = grpc_url.split(":")
-    write = (
-        frame.write.format("io.weaviate.spark.Weaviate")
-        .option("batchSize", BATCH_SIZE)
-        .option("scheme", scheme)
-        .option("host", host)
-        .option("grpc:host", grpc_host)
-        .option("grpc:port", grpc_port)
-        .option("className", collection)
-        .option("id", "id")
-        .option("vector", "embedding")
-        .mode("append")
-    )
-    print_cost(blocks * BLOCK, write.save)
+
+    def loads() -> Iterator[Callable[[], None]]:
+        for first in range(0, int(parts) * blocks, blocks):
+            made = map(DATA_SETS[data_set].list_rows, range(first, first + blocks))
+            frame = session.createDataFrame(list(chain.from_iterable(made))).cache()
+            frame.count()
+            write = (
+                frame.write.format("io.weaviate.spark.Weaviate")
+                .option("batchSize", BATCH_SIZE)
+                .option("scheme", scheme)
+                .option("host", host)
+                .option("grpc:host", grpc_host)
+                .option("grpc:port", grpc_port)
+                .option("className", collection)
+                .option("id", "id")
+                .option("vector", "embedding")
+                .mode("append")
+            )
+            yield write.save
+
+    print_costs(blocks * BLOCK, loads())
     session.stop()
 
 
