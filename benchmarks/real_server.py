@@ -33,8 +33,8 @@ WITH_LOOK_UPS = {"jeopardy_1536": 0.95, "clustered_128": 0.90}
 TRIED, TRIES = 5, 3
 """What part of a data set the settings are compared by, and in how many rounds."""
 
-PARTS = {"jeopardy_1536": 1, "clustered_128": 10}
-"""In how many parts a collection is loaded: each takes five to ten seconds."""
+PARTS = {"jeopardy_1536": 5, "clustered_128": 10}
+"""In how many parts a collection is loaded: each takes some seconds."""
 
 ROUNDS = {"jeopardy_1536": 12, "clustered_128": 3}
 

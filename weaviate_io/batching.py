@@ -109,12 +109,19 @@ class RowBuffer:
 
 
 def _about(rows: Sequence[dict[str, Any]]) -> int:
-    """About how many bytes rows have, soon told: the lengths of all values, and arrays as the last row has them."""
+    """About how many bytes rows have, soon told: the lengths of all values, and what is in them as in the last row."""
     try:
-        arrays = sum(getattr(value, "nbytes", 0) for value in rows[-1].values())
-        return sum(map(length_hint, chain.from_iterable(map(dict.values, rows)))) + arrays * len(rows)
+        lengths = sum(map(length_hint, chain.from_iterable(map(dict.values, rows))))
+        return lengths + len(rows) * sum(map(_inner_size, rows[-1].values()))
     except Exception:  # of a user's object, and the encoder judges it
         return 0
+
+
+def _inner_size(value: Any) -> int:
+    """About how many bytes a value takes of which its length tells nothing."""
+    if isinstance(value, (list, tuple)):
+        return 8 * len(value) if value and type(value[0]) in (float, int) else size_of(value)
+    return size_of(value) if isinstance(value, dict) else getattr(value, "nbytes", 0)
 
 
 def size_of(value: Any) -> int:

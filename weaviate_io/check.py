@@ -26,7 +26,7 @@ from weaviate_io.pace import shared_pace
 from weaviate_io.scanning import IdRange
 from weaviate_io.schema import collection_name
 from weaviate_io.tenants import AllowedNames, AllowedTenants
-from weaviate_io.wiring import connection_of
+from weaviate_io.wiring import connection_of, refuse_threads
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -135,6 +135,7 @@ class CheckWeaviate(beam.PTransform):
         )
 
     def expand(self, begin: Any) -> beam.PCollection:
+        refuse_threads(begin.pipeline)
         settings = replace(self._settings, name=uuid.uuid4().hex)
         return (
             begin

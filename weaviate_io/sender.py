@@ -181,6 +181,8 @@ class Sender:
     def _pump(self, until_idle: bool = False) -> None:
         """Send and judge until no more requests are open than may be, all of them under way or pausing."""
         while True:
+            while not self._answers.empty():  # so that what is open is
+                self._judge_next()
             self._start_ready()
             most = 0 if until_idle else self._limit
             if self._open + len(self._waiting) <= most and self._answers.empty():
@@ -233,10 +235,11 @@ class Sender:
 
     def _look(self, request: Request) -> None:
         """Prepare a request in a thread of its own, which ends by itself if nobody waits for it."""
-        self._flow.look()
-        threading.Thread(
+        looking = threading.Thread(
             target=self._look_in_thread, args=(request,), name="weaviate-io-look", daemon=True
-        ).start()
+        )
+        looking.start()
+        self._flow.look()  # maybe after it has looked, but not where no thread can be had
 
     def _look_in_thread(self, request: Request) -> None:
         try:

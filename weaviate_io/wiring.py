@@ -178,12 +178,21 @@ class Write(beam.PTransform):
             raise ValueError(
                 "the SparkRunner takes no unbounded input from Python; run with --runner=FlinkRunner instead"
             )
-        mode = pcoll.pipeline.options.view_as(DirectOptions).direct_running_mode
-        if mode == "multi_threading" and _is_local(runner):
-            raise ValueError(
-                "the threads of --direct_running_mode=multi_threading lose and garble elements of bundles that take "
-                "over a second; leave it out, or run with multi_processing instead"
-            )
+        refuse_threads(pcoll.pipeline)
+
+
+def refuse_threads(pipeline: beam.Pipeline) -> None:
+    """Raise ``ValueError`` where Beam would lose elements.
+
+    Of a bundle that takes over a second, a thread takes what there is out of the buffer each second, while another
+    thread writes into it.
+    """
+    mode = pipeline.options.view_as(DirectOptions).direct_running_mode
+    if mode == "multi_threading" and _is_local(pipeline.runner):
+        raise ValueError(
+            "the threads of --direct_running_mode=multi_threading lose and garble elements of bundles that take "
+            "over a second; leave it out, or run with multi_processing instead"
+        )
 
 
 def _is_local(runner: Any) -> bool:

@@ -39,21 +39,39 @@ def test_far_from_the_server_the_depth_doubles_with_each_round() -> None:
 
 
 def test_a_busy_server_is_rarely_given_more_than_two() -> None:
-    limits = served(Depth(), 1000, work=0.5)
+    limits = served(Depth(), 1000, work=0.2)
     assert limits[-1] == LEAST
     assert sum(limit > LEAST for limit in limits) <= 24
     assert max(limits) == 2 * LEAST
 
 
+def test_answers_that_take_over_a_second_bring_no_try() -> None:
+    assert set(served(Depth(), 1000, work=0.51)) == {LEAST}
+    assert max(served(Depth(), 100, away=1.0)) == MOST
+
+
+@pytest.mark.parametrize("processes", [2, 4, 8])
+def test_processes_that_share_a_busy_server_queue_little_there(processes: int) -> None:
+    random = Random(processes)
+    depths = [Depth() for _ in range(processes)]
+    for work in (0.02, 0.1):
+        for _ in range(4000):
+            of_all = sum(depth.limit for depth in depths)
+            depth = random.choice(depths)
+            depth.answered(depth.limit, 1000, work * of_all * random.uniform(0.9, 1.1))
+        assert work * sum(depth.limit for depth in depths) <= 2.5
+
+
 def test_answers_of_a_busy_server_that_scatter_do_not_deepen_it() -> None:
     random = Random(7)
     limits = []
-    for _ in range(20):
+    for _ in range(10):
         depth = Depth()
-        for _ in range(1000):
-            depth.answered(depth.limit, 1000, 0.5 * depth.limit * random.uniform(0.7, 1.3))
+        for _ in range(6000):
+            depth.answered(depth.limit, 1000, 0.1 * depth.limit * random.uniform(0.7, 1.3))
             limits.append(depth.limit)
-    assert sum(limit > 2 * LEAST for limit in limits) <= 0.1 * len(limits)
+    assert sum(limit > LEAST for limit in limits) <= 0.1 * len(limits)
+    assert sum(limit > 2 * LEAST for limit in limits) <= 0.01 * len(limits)
 
 
 def test_a_pause_of_the_process_neither_ends_a_try_nor_shrinks_the_depth() -> None:
@@ -63,9 +81,9 @@ def test_a_pause_of_the_process_neither_ends_a_try_nor_shrinks_the_depth() -> No
         is_first_window = limits.count(8) < 4
         limits += served(depth, 1, away=0.15 if limits[-1] == 8 and is_first_window else 0.05)
     assert len(limits) < 50
-    served(depth, MOST, away=0.05)
+    served(depth, MOST // 2, away=0.05)
     served(depth, MOST // 2, away=0.15)
-    assert served(depth, MOST, away=0.05) == [MOST] * MOST
+    assert served(depth, MOST // 2, away=0.05) == [MOST] * (MOST // 2)
 
 
 def test_a_server_that_stays_slow_ends_a_try_and_shrinks_the_depth() -> None:
@@ -138,6 +156,20 @@ def test_senders_share_what_is_beyond_two_requests_each() -> None:
     for _ in range(2):
         flow.look()
     assert (limit_alone, flow.sender_limit(6), flow.sender_limit(0)) == (8, 8, LEAST)
+
+
+def test_what_is_answered_is_not_open_any_more(fake: FakeWeaviate, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Rig(fake, batch_size=1) as rig:
+        learned: list[int] = []
+        monkeypatch.setattr(
+            rig.client.flow.depth, "answered", lambda company, objects, seconds: learned.append(company)
+        )
+        for number in range(3):
+            rig.send(number)
+            while rig.sender._answers.empty() and len(told(rig.outcomes)) <= number:
+                time.sleep(0.001)
+        rig.drain()
+    assert learned == [1, 1, 1]
 
 
 class Meeting(BatchObjects):

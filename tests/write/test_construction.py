@@ -17,7 +17,14 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.transforms.window import FixedWindows
 
 from tests.write.running import DIRECT, FN_API, LOOPBACK
-from weaviate_io import FailedObject, ModelProvider, WeaviateConnection, WriteToWeaviate, WrittenObject
+from weaviate_io import (
+    CheckWeaviate,
+    FailedObject,
+    ModelProvider,
+    WeaviateConnection,
+    WriteToWeaviate,
+    WrittenObject,
+)
 from weaviate_io.testing import FakeWeaviate
 
 URL = "http://weaviate.invalid:8080"
@@ -242,6 +249,8 @@ def test_threads_that_lose_elements_are_refused(runner):
     pipeline = beam.Pipeline(argv=[f"--runner={runner}", *threads])
     with pytest.raises(ValueError, match=r"multi_threading lose .*run with multi_processing instead"):
         pipeline | beam.Create([{}]) | WriteToWeaviate("Article", url=URL)
+    with pytest.raises(ValueError, match=r"multi_threading lose"):
+        pipeline | CheckWeaviate("Article", url=URL)
     elsewhere = beam.Pipeline(argv=["--runner=PrismRunner", *threads])
     elsewhere | beam.Create([{}]) | WriteToWeaviate("Article", url=URL)
 

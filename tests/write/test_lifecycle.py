@@ -326,6 +326,17 @@ def test_rows_wait_until_they_are_as_many_or_as_large_as_a_request():
     assert taken == [False] * 32 + [True]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [[[0.5] * 128] * 98, [0.5] * 12_500, {"inner": ["x" * 100_000]}, ["x" * 50_000] * 2],
+    ids=["tokens", "numbers", "object", "texts"],
+)
+def test_rows_are_measured_by_what_is_in_their_values(value: Any) -> None:
+    rows = RowBuffer(lambda: 1000, 1_000_000)
+    taken = [rows.add({"id": n, "value": value} if n else {}, n) for n in range(17)]
+    assert taken == [False] * 16 + [True]
+
+
 class Unmeasurable:
     def __len__(self):
         raise ValueError("nobody knows")
