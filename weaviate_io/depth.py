@@ -23,7 +23,8 @@ MOST = 32
 """Twice as many as a process may have in flight: of each, the objects are looked up before, in a round trip too."""
 
 _LATE = 2.0  # seconds; two round trips around the world take half a one
-_GAIN = 1.3  # by which the rate must differ for twice or half as many, where it scatters by as much
+_GAIN = 1.3  # by which twice as many must raise the rate, where it scatters by as much
+_LOSS = 1.1  # by which fewer may lower it
 _FIRST_REST, _LONGEST_REST = 64, 1024  # answers until the next try
 
 
@@ -71,7 +72,7 @@ class Depth:
             self._times.append(seconds)
             self._rates.append(open_requests * objects / max(seconds, 1e-6))
             self._is_reached |= open_requests == self.limit
-            if len(self._rates) >= max(2, self.limit // 2):
+            if len(self._rates) >= max(2, self.limit if self._tried < 0 else self.limit // 2):
                 self._judge(statistics.median(self._rates))
                 self._begin_window()
 
@@ -109,7 +110,7 @@ class Depth:
             if self._is_reached and self._is_second_look:
                 self._settle(self.limit // 2, then=-1)
             self._is_second_look = self._is_reached
-        elif self._tried < 0 and rate < self._before / _GAIN:
+        elif self._tried < 0 and rate < self._before / _LOSS:
             self._settle(2 * self.limit, then=1)
         elif self._tried == 0 and self._rest > 0:
             self._before = rate
