@@ -2,13 +2,14 @@
 
 Against a server that is busy, more than two bring nothing: each takes as much longer as there are more of them.
 Against one that is far away, two are soon not enough: the answers come as late as before, however many are on their
-way. So twice as many are tried. If more objects are acknowledged in the same time, they stay; if not, the next try
-comes after a while, and after ever longer ones; it is one of fewer first. What speaks for fewer is looked at twice: a
-pause of the process, as to collect garbage, makes all answers late at once.
+way. So twice as many are tried. If more objects are acknowledged in the same time, they stay, and so on; if not, the
+next try comes after a while, and after ever longer ones. By turns it is one of half as many, lest chance lead upwards
+only. That a try of more brings nothing is seen twice before it ends: a pause of the process, as to collect garbage,
+makes all answers late at once.
 
 A sender sees its own share only. Of a server that other processes keep busy it gets more with each request that it has
-open, and so does each of them. But answers that take seconds are not late by their way: then there are no tries of
-more, and what was found good is halved.
+open, and so does each of them. But answers that take seconds are not late by their way. Where they take over one, no
+more are tried; where they take over two, the depth is halved.
 """
 
 from __future__ import annotations
