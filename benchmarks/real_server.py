@@ -33,10 +33,10 @@ WITH_LOOK_UPS = {"jeopardy_1536": 0.95, "clustered_128": 0.90}
 TRIED, TRIES = 5, 3
 """What part of a data set the settings are compared by, and in how many rounds."""
 
-PARTS = {"jeopardy_1536": 5, "clustered_128": 10}
+PARTS = {"jeopardy_1536": 1, "clustered_128": 10}
 """In how many parts a collection is loaded: each takes some seconds."""
 
-ROUNDS = {"jeopardy_1536": 12, "clustered_128": 3}
+ROUNDS = {"jeopardy_1536": 10, "clustered_128": 2}
 
 
 class Target:
