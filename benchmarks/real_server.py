@@ -30,8 +30,8 @@ INSERT_MANY = "official insert_many(1000)"
 OURS, OURS_OFF, SPARK = "ours", "ours, verify off", "spark"
 SOURCE, SOURCE_LISTS = "source", "source, lists"
 WITH_LOOK_UPS = {"jeopardy_1536": 0.95, "clustered_128": 0.90}
-TRIED, TRIES = 5, 3
-"""What part of a data set the settings are compared by, and in how many rounds."""
+TRIED, TRIES = 20_000, 3
+"""How many objects the settings are compared by at most, and in how many rounds."""
 
 PARTS = {"jeopardy_1536": 1, "clustered_128": 10}
 """In how many parts a collection is loaded: each takes some seconds."""
@@ -56,7 +56,7 @@ class Target:
 
     def compare(self, data_set: str, objects: int, rounds: int) -> list[dict[str, Cost]]:
         """Rounds of the pipeline and its peers."""
-        tried = max(1000, objects // TRIED)
+        tried = min(objects, TRIED)
         raw = self.fastest(list(RAW), data_set, tried)
         batch = self.fastest(list(BATCHES), data_set, tried)
         print(f"{data_set}: the best of the raw loader is {raw}, of the official batches {batch}")
