@@ -53,9 +53,13 @@ class Cost:
 
 def total(costs: Sequence[Cost]) -> Cost:
     """The cost of loads that one process did one after the other."""
-    peak = max(cost.peak_mb for cost in costs)
-    added = (sum(getattr(cost, name) for cost in costs) for name in ("objects", "seconds", "cpu"))
-    return Cost(*added, peak, around=sum(cost.around for cost in costs))
+    return Cost(
+        objects=sum(cost.objects for cost in costs),
+        seconds=sum(cost.seconds for cost in costs),
+        cpu=sum(cost.cpu for cost in costs),
+        peak_mb=max(cost.peak_mb for cost in costs),
+        around=sum(cost.around for cost in costs),
+    )
 
 
 def run(module: str, *arguments: object) -> Cost:

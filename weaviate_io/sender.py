@@ -53,6 +53,9 @@ _LIMIT = re.compile(r"larger than max \(\d+ vs\. (\d+)\)")
 _CONCERNS_ALL = (Meaning.TAINTED, Meaning.POISON)
 _MAY_BE_STORED = (Meaning.IN_DOUBT, Meaning.UNCLEAR)
 _TIMED_OUT = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)  # as client or server is first
+_Answer = Union[Verdict, dict[int, str], None]
+"""What it means that a call failed, or the error texts of its reply by index, None where it cannot be understood."""
+
 _NOT_FOUND = Fault(
     Verdict(Meaning.UNCLEAR, "not_indexed"),
     "the server acknowledged the object, but does not find it",
@@ -308,28 +311,28 @@ class Sender:
         So the time is that of the answer, and what it shows of the server is known before the place is free.
         """
         seconds = time.monotonic() - request.sent_at
-        verdict: Verdict | Exception | None
+        answer: _Answer | Exception
         try:
-            verdict = self._learn(request, call, seconds)
+            answer = self._learn(request, call, seconds)
         except Exception as error:  # gRPC would only log it, and the owner wait forever
-            verdict = error
+            answer = error
         self._flow.release()
-        self._answers.put(lambda: self._judge(request, call, verdict, seconds))
+        self._answers.put(lambda: self._judge(request, call, answer, seconds))
 
-    def _learn(self, request: Request, call: Any, seconds: float) -> Optional[Verdict]:
-        """Tell the flow what the answer shows of the server; returns what it means where the call failed."""
+    def _learn(self, request: Request, call: Any, seconds: float) -> _Answer:
+        """Tell the flow what the answer shows of the server; returns what it says."""
         name, objects, vectorized = request.schema.name, len(request), request.schema.makes_vectors
         code = call.code()
-        verdict = None
+        verdict = texts = None
         if code is grpc.StatusCode.OK:
             payload = call.result()
+            texts = errors_by_index(payload, objects)
             is_full = NO_MEMORY.encode() in payload
             if not is_full:
                 self._flow.finished(name, objects, seconds, vectorized)
-                errors = errors_by_index(payload, objects)
-                if errors is not None and len(errors) < objects:
+                if texts is not None and len(texts) < objects:
                     taken = request.sent_at + seconds - request.opened_at
-                    self._flow.depth.answered(request.company, objects - len(errors), taken)
+                    self._flow.depth.answered(request.company, objects - len(texts), taken)
         else:
             verdict = call_verdict(code, call.details() or "", status_details(call))
             is_full = verdict.reason == "out_of_memory"
@@ -339,7 +342,7 @@ class Sender:
             self._flow.pushed_back(seconds)
         if code in _TIMED_OUT:
             self._flow.too_slow(name, objects, seconds, vectorized)
-        return verdict
+        return texts if verdict is None else verdict
 
     def _judge_next(self) -> None:
         """Wait for an answer or for the end of a pause, whichever comes first."""
@@ -354,22 +357,21 @@ class Sender:
             return
         judge()
 
-    def _judge(self, request: Request, call: Any, verdict: Verdict | Exception | None, seconds: float) -> None:
+    def _judge(self, request: Request, call: Any, answer: _Answer | Exception, seconds: float) -> None:
         self._open -= 1
         self.tally.requests += 1
         self.tally.bytes += request.sent_bytes
         self.tally.batch_sizes.append(len(request))
         self.tally.latencies_ms.append(int(seconds * 1000))
-        if isinstance(verdict, Exception):
-            raise verdict
-        if verdict is None:
-            self._judge_reply(request, call.result())
-        else:
-            fault = Fault(verdict, self._client.redact(f"{call.code().name}: {call.details() or ''}"))
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Verdict):
+            fault = Fault(answer, self._client.redact(f"{call.code().name}: {call.details() or ''}"))
             self._judge_failed_call(request, fault)
+        else:
+            self._judge_reply(request, answer)
 
-    def _judge_reply(self, request: Request, payload: bytes) -> None:
-        texts = errors_by_index(payload, len(request))
+    def _judge_reply(self, request: Request, texts: Optional[dict[int, str]]) -> None:
         if texts == {} and request.block is not None and not request.schema.makes_vectors:
             self._outcomes.append(Outcome(request.schema, request.block, None))
             return

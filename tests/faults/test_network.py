@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,12 +17,11 @@ def reset_in_place_of_the_reply(proxy: FaultProxy, fake: Any) -> None:
     """Have nothing come back, and reset once a batch has arrived: of one that never left the outcome is known."""
 
     def batches() -> int:
-        return sum(request.method == "BatchObjects" for request in list(fake.requests))
+        return sum(request.method == "BatchObjects" for request in fake.requests)
 
     def reset() -> None:
-        give_up = time.monotonic() + 20
-        while batches() == arrived and time.monotonic() < give_up:
-            time.sleep(0.01)
+        with suppress(TimeoutError):
+            fake.wait_until(lambda: batches() > arrived, 20)
         proxy.reset_all()
 
     proxy.swallow_replies = True
