@@ -316,7 +316,13 @@ def _blocks(
 
 def _joined(pieces: Sequence[Piece]) -> bytes:
     """All rows one after the other: what the kernel makes of them is an array whose values lie like that."""
-    scalars = [pa.scalar(one, pa.binary()) if isinstance(one, bytes) else one for one in pieces]
+    fused: list[Piece] = []  # the kernel goes from piece to piece in every row
+    for piece in pieces:
+        if fused and isinstance(piece, bytes) and isinstance(fused[-1], bytes):
+            fused[-1] += piece
+        else:
+            fused.append(piece)
+    scalars = [pa.scalar(one, pa.binary()) if isinstance(one, bytes) else one for one in fused]
     rows = pc.binary_join_element_wise(
         *scalars, pa.scalar(b"", pa.binary()), null_handling="replace", null_replacement=b""
     )
@@ -332,6 +338,8 @@ def _offsets(array: pa.Array) -> np.ndarray:
 def _lengths(piece: Piece) -> Any:
     if isinstance(piece, bytes):
         return len(piece)
+    if not piece.null_count:
+        return np.diff(_offsets(piece))
     return pc.fill_null(pc.binary_length(piece), 0).to_numpy(zero_copy_only=False).astype(np.int64)
 
 

@@ -53,12 +53,24 @@ def columns_of_rows(
     >>> columns.names, columns.column("title").to_pylist(), columns.column("id").type
     (['id', 'title'], ['Dune', None], DataType(int64))
     """
-    names = list(dict.fromkeys(chain.from_iterable(rows)))
-    if sum(map(len, rows)) == len(names) * len(rows):
-        return Columns(names, len(rows), lambda name: _column(list(map(itemgetter(name), rows))))
-    if required is None or any(name not in row for row in rows for name in required):
+    fields = _of_same_fields(rows)
+    if fields is None:
+        if required is None or any(name not in row for row in rows for name in required):
+            return None
+        names = dict.fromkeys(chain.from_iterable(rows))
+        fields = {name: [row.get(name) for row in rows] for name in names}
+    return Columns(list(fields), len(rows), lambda name: _column(fields[name]))
+
+
+def _of_same_fields(rows: Sequence[Mapping[str, Any]]) -> Optional[dict[str, list[Any]]]:
+    """The values of each field, None where not all rows have the same."""
+    names = list(rows[0])
+    if set(map(len, rows)) != {len(names)}:
         return None
-    return Columns(names, len(rows), lambda name: _column([row.get(name) for row in rows]))
+    try:
+        return {name: list(map(itemgetter(name), rows)) for name in names}
+    except KeyError:
+        return None
 
 
 def _column(values: list[Any]) -> Column:

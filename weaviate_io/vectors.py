@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from operator import attrgetter
 from struct import Struct
 from struct import error as StructError
 from typing import Any, NamedTuple, Optional
@@ -26,7 +25,6 @@ _REAL = (int, float, np.integer, np.floating)
 _EMPTY = "a vector has at least one number; leave it out to write the object without it"
 _THREE = "a multi-vector has two dimensions, not three or more"
 _OVERFLOW = "a number is too large for float32, which the server stores"
-_FORM = attrgetter("dtype", "shape")
 _packers: dict[int, Any] = {}
 
 
@@ -66,19 +64,21 @@ def stacked(vectors: Sequence[Any]) -> Optional[np.ndarray]:
     [1.0, 2.0, 3.0, 4.5]
     """
     kinds = set(map(type, vectors))
-    if kinds == {np.ndarray}:
-        first = vectors[0]
-        if first.ndim != 1 or first.dtype not in _FLOATS or len(set(map(_FORM, vectors))) > 1:
-            return None
-        return np.concatenate(vectors)
-    if kinds != {list} or len(set(map(len, vectors))) != 1 or not vectors[0]:
-        return None
     try:
+        if len(set(map(len, vectors))) > 1:
+            return None
+        if kinds == {np.ndarray}:
+            first = vectors[0]
+            if first.ndim != 1 or first.dtype not in _FLOATS:
+                return None
+            return np.concatenate(vectors, dtype=first.dtype, casting="no")
+        if kinds != {list} or not vectors[0]:
+            return None
         flat = np.frombuffer(b"".join(map(_pack, vectors)), _FLOAT32)
         for one, is_doubtful in zip(vectors, _doubtful(flat.reshape(len(vectors), -1)), strict=True):
             if is_doubtful or type(one[0]) is not float:
                 _check_types(one)
-    except ValueError:
+    except (TypeError, ValueError):  # as one has no length, is of another type, or has two dimensions
         return None
     return flat
 

@@ -28,6 +28,9 @@ from weaviate_io.schema import CollectionSchema
 FAILED = "failed"
 """Tag of the dead letter."""
 
+_Outputs = Iterable[Union[WindowedValue, TaggedOutput]]
+"""What comes out together. Steps hand it on as a whole: each output would pass through all of their generators."""
+
 
 class _Worker(beam.DoFn):
     """Opens the connection in setup and gives it back in teardown, as every DoFn of a write does."""
@@ -96,32 +99,31 @@ class _Sending(_Worker):
             self._tenants.prepare(schema, tenants)
         return self._sender.submit(schema, objects)
 
-    def _outputs(self, outcomes: Iterable[Outcome]) -> Iterator[Union[WindowedValue, TaggedOutput]]:
+    def _outputs(self, outcomes: Iterable[Outcome]) -> Iterator[_Outputs]:
         """The outputs for outcomes, with the window and timestamp of the elements that they come from."""
         written = 0
         done = self._settings.done
         for schema, entries, failure in outcomes:
             if failure is not None:
-                for entry in entries:  # never a block
-                    yield TaggedOutput(FAILED, _with_value(entry.origin, self._dead(schema, entry, failure)))
+                yield (self._dead(schema, entry, failure) for entry in entries)  # never a block
                 continue
             written += len(entries)
             self._accounts.reached(schema.name)
             if not isinstance(entries, Block):
-                for entry in entries:
-                    yield _with_value(entry.origin, done(schema.name, entry))
+                yield (_with_value(entry.origin, done(schema.name, entry)) for entry in entries)
                 continue
             values = self._settings.all_done(schema.name, entries)
             for origin, origins in groupby(entries.origins):  # in a batch job all have the same
-                yield from map(_with_value(origin, None).with_value, islice(values, len(list(origins))))
+                yield map(_with_value(origin, None).with_value, islice(values, len(list(origins))))
         self._written(written)
         self._accounts.add(self._sender.tally)
 
-    def _dead(self, schema: CollectionSchema, entry: Entry, failure: Failure) -> Failed:
+    def _dead(self, schema: CollectionSchema, entry: Entry, failure: Failure) -> TaggedOutput:
         if self._tenants is not None:
             failure = self._tenants.judge(schema.name, entry.tenant, failure)
         source = None if entry.element is None else source_of(entry.element, entry.row, self._settings.failure)
-        return self._fail(self._settings.dead(failure, schema, entry, source))
+        dead = self._fail(self._settings.dead(failure, schema, entry, source))
+        return TaggedOutput(FAILED, _with_value(entry.origin, dead))
 
 
 class WriteInBundleFn(_Sending, _Translating):
@@ -146,21 +148,24 @@ class WriteInBundleFn(_Sending, _Translating):
         ):
             origin = self._origin = value.with_value(None)  # one for all elements in a row that share it
         if type(element) is not dict or not self._translator.takes_rows:
-            return self._write_element(element, origin)
-        return self._write_rows() if self._rows.add(element, origin) else ()
+            return _one_by_one(self._write_element(element, origin))
+        return _one_by_one(self._write_rows()) if self._rows.add(element, origin) else ()
 
-    def finish_bundle(self) -> Iterator[Any]:
+    def finish_bundle(self) -> Iterable[Any]:
+        return _one_by_one(self._write_rest())
+
+    def _write_rest(self) -> Iterator[_Outputs]:
         yield from self._write_rows()
         for batch in self._buffer.flush():
             yield from self._outputs(self._submit(*batch))
         yield from self._outputs(self._sender.drain())
 
-    def _write_element(self, element: Any, origin: WindowedValue) -> Iterator[Any]:
+    def _write_element(self, element: Any, origin: WindowedValue) -> Iterator[_Outputs]:
         for translated in self._translator.translate(element, self._sender):
             count = _count(translated)
             yield from self._write(translated, [origin] * count, [element] * count)
 
-    def _write_rows(self) -> Iterator[Any]:
+    def _write_rows(self) -> Iterator[_Outputs]:
         rows, origins = self._rows.take()
         for place, translated in self._translator.translate_rows(rows, self._sender):
             end = place + _count(translated)
@@ -168,11 +173,11 @@ class WriteInBundleFn(_Sending, _Translating):
 
     def _write(
         self, translated: Union[Translated, Failed], origins: list[WindowedValue], elements: list[Any]
-    ) -> Iterator[Any]:
+    ) -> Iterator[_Outputs]:
         """Send what was translated, or keep it for company; of each object its origin and element."""
         self._limit.taken(len(origins))
         if isinstance(translated, (FailedObject, FailedReference)):
-            yield TaggedOutput(FAILED, _with_value(origins[0], self._fail(translated)))
+            yield (TaggedOutput(FAILED, _with_value(origins[0], self._fail(translated))),)
             return
         schema, objects = translated
         if isinstance(objects, Block):
@@ -228,7 +233,7 @@ class _SendingBatches(_Sending):
         assert self._client is not None
         self._catalog = Catalog(self._client, None, CreateDisposition.CREATE_NEVER, self._settings.auto_schema)
 
-    def _send(self, element: tuple[Any, Iterable[Batched]]) -> Iterator[Any]:
+    def _send(self, element: tuple[Any, Iterable[Batched]]) -> Iterator[_Outputs]:
         key, batch = element
         schema = self._catalog.get(key.key)
         objects = self._settings.new_batch()
@@ -239,15 +244,15 @@ class _SendingBatches(_Sending):
             objects.append(entry)
         yield from self._outputs(self._submit(schema, objects))
 
-    def finish_bundle(self) -> Iterator[Any]:
-        yield from self._outputs(self._sender.drain())
+    def finish_bundle(self) -> Iterable[Any]:
+        return _one_by_one(self._outputs(self._sender.drain()))
 
 
 class SendFn(_SendingBatches):
     """The second half: send the batches."""
 
-    def process(self, element: tuple[Any, Iterable[Batched]]) -> Iterator[Any]:
-        yield from self._send(element)
+    def process(self, element: tuple[Any, Iterable[Batched]]) -> Iterable[Any]:
+        return _one_by_one(self._send(element))
 
 
 class SendInTurnFn(_SendingBatches):
@@ -262,7 +267,7 @@ class SendInTurnFn(_SendingBatches):
     def process(
         self, element: tuple[int, tuple[Any, Iterable[Batched]]], turn: Any = beam.DoFn.StateParam(TURN)
     ) -> Iterator[Any]:
-        yield from self._send(element[1])
+        yield from _one_by_one(self._send(element[1]))
         yield from self.finish_bundle()  # nothing is in flight when the next one with the key has its turn
 
 
@@ -275,6 +280,12 @@ class _Windows(tuple):
 
     def __imul__(self, _: Any) -> _Windows:  # type: ignore[misc]
         return self
+
+
+def _one_by_one(groups: Iterable[_Outputs]) -> Iterator[Union[WindowedValue, TaggedOutput]]:
+    """The outputs; a generator, since ``--runtime_type_check`` uses up any other iterator."""
+    for outputs in groups:
+        yield from outputs
 
 
 def _count(translated: Union[Translated, Failed]) -> int:
