@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.strategies import ODD
 from weaviate_io import arrow, proto
 from weaviate_io.columns import FEW, ColumnEncoder, Rows
 from weaviate_io.encoding import ObjectEncoder, join_request
@@ -213,7 +214,15 @@ def test_named_vectors_and_multi_vectors_in_the_order_of_rows() -> None:
     assert first is not None and first.index(b"body") < first.index(b"title") < first.index(b"tokens")
 
 
-@pytest.mark.parametrize("column", [pa.array(["a", None, "b"]), pa.array(["a", "a", "b"]).dictionary_encode()])
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["a", None, "b"]),
+        pa.array(["a", "a", "b"]).dictionary_encode(),
+        pa.DictionaryArray.from_arrays(pa.array([0, None, 1], pa.uint32()), ["a", "b"]),
+    ],
+    ids=["texts", "codes", "unsigned codes"],
+)
 def test_tenants_by_column_with_one_for_those_that_name_none(column: Any) -> None:
     schema = schema_of(multiTenancyConfig={"enabled": True})
     mapper = Mapper("Article", id_field="id", tenant_field="tenant", tenant="other")
@@ -236,12 +245,15 @@ def test_names_that_are_no_tenants_or_not_allowed_are_left_to_the_way_of_rows() 
     [
         pa.array(["KEY", "6CB8E707-0FC5-5F55-88D4-D4FED43E64A8", ids(1)[0]]),
         pa.array(["é", "b", "c"], pa.large_string()),
+        pa.array(ids(3), pa.large_string()),
+        pa.array(ids(3), pa.string_view()),
+        pa.array(ids(3)).dictionary_encode(),
         pa.array([1, 2, 3]),
         pa.array([uuid.UUID(int=n).bytes for n in range(3)], pa.uuid())
         if hasattr(pa, "uuid")
         else pa.array([7]),
     ],
-    ids=["text", "large text", "integers", "uuids"],
+    ids=["text", "large text", "large UUIDs", "views of UUIDs", "codes of UUIDs", "integers", "uuids"],
 )
 def test_keys_become_the_same_ids(column: Any) -> None:
     check(pa.table({"id": column, "text": ["a"] * len(column)}), BY_ID, schema_of(), left=0)
@@ -311,6 +323,10 @@ UNUSUAL = {
     "no column of vectors": (pa.table({"id": ids(2)}), WITH_VECTOR),
     "ids of content, but none": (pa.table({"id": ids(2)}), Mapper("Article", properties=[])),
     "a function": (pa.table({"id": ids(2)}), Mapper("Article", id_field=lambda row: row["id"])),
+    "tenants that are no text": (
+        pa.table({"id": ids(2), "tenant": NO_TEXT}),
+        Mapper("Article", id_field="id", tenant_field="tenant"),
+    ),
     "none of the properties": (pa.table({"id": ids(2)}), Mapper("Article", id_field="id", properties=["text"])),
 }
 
@@ -333,8 +349,23 @@ def test_blocks_keep_to_their_limits_and_a_row_that_is_larger_is_left_alone() ->
     assert [one is None for one in by_columns(table, BY_ID, schema_of(), (3, 1000))] == [
         n == 5 for n in range(11)
     ]
-    parts = ColumnEncoder(BY_ID, ObjectEncoder(schema_of()), schema_of()).encode_table(table, lambda: (3, 1000))
-    assert [len(part) for part in parts if isinstance(part, Block)] == [3, 2, 3, 2]
+    rows = table.to_pylist() + [{"id": one, "text": "z" * 100} for one in ids(FEW)]
+    parts = ColumnEncoder(BY_ID, ObjectEncoder(schema_of()), schema_of()).encode_rows(rows, lambda: (3, 1000))
+    assert [len(part) for part in parts if isinstance(part, Block)] == [3, 2] + [3] * (FEW // 3 + 2)
+
+
+def test_a_table_is_cut_evenly_into_parts_that_make_a_request_each() -> None:
+    def lengths(rows: int, length: int) -> list[int]:
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(rows * length, np.float32)), length)
+        table = pa.table({"id": ids(rows), "vector": vectors})
+        encoder = ColumnEncoder(WITH_VECTOR, ObjectEncoder(schema_of()), schema_of())
+        return [len(part) for part in encoder.encode_table(table, lambda: LIMITS) if isinstance(part, Block)]
+
+    assert lengths(2_000, 128) == [1_000, 1_000]
+    assert lengths(1_001, 1) == [501, 500]
+    assert lengths(1_000, 1_536) == [500, 500]
+    assert lengths(3, 60_000) == [3]
+    assert lengths(40, 60_000) == [14, 14, 12]
 
 
 def test_a_table_of_several_chunks_and_of_more_rows_than_are_encoded_at_once() -> None:
@@ -372,6 +403,15 @@ def tables(draw: Any) -> pa.Table:
         columns[name] = pa.array(draw(st.lists(nullable, min_size=rows, max_size=rows)), kind)
     table = pa.table(columns)
     return table.slice(draw(st.integers(0, rows)))
+
+
+@pytest.mark.parametrize("number", range(len(ODD)))
+def test_an_odd_value_costs_no_other_row(number: int) -> None:
+    schema = schema_of(multiTenancyConfig={"enabled": True})
+    mapper = Mapper("Article", id_field="id", tenant_field="tenant", vector_field="vector")
+    good = [{"id": one, "tenant": "a", "vector": [0.5, 1.0], "text": "Dune"} for one in ids(FEW)]
+    for name in (*TYPES, "id", "tenant", "vector", "object", "unknown"):
+        check_rows([*good, {**good[0], name: ODD[number]}], mapper, schema, unknown_properties="drop")
 
 
 OPTIONS = st.sampled_from([{}, {"dimensions": {"": 2}}])

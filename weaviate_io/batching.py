@@ -119,26 +119,30 @@ def _about(rows: Sequence[dict[str, Any]]) -> int:
 
 def _inner_size(value: Any) -> int:
     """About how many bytes a value takes of which its length tells nothing."""
-    if isinstance(value, (list, tuple)):
-        return 8 * len(value) if value and type(value[0]) in (float, int) else size_of(value)
-    return size_of(value) if isinstance(value, dict) else getattr(value, "nbytes", 0)
+    return _size_of(value) if isinstance(value, (list, tuple, dict)) else getattr(value, "nbytes", 0)
 
 
 def size_of(value: Any) -> int:
-    """About how many bytes a value takes when it is encoded; at least 1.
+    """About how many bytes a value takes when it is encoded; at least 1, which is also that of what cannot be measured.
 
     >>> size_of({"title": "Dune", "vectors": [[0.5, 1.0], [2.0, 3.0]]})
-    55
+    39
     """
+    try:
+        return max(1, int(_size_of(value)))
+    except Exception:  # of a user's object, or nested without end: the encoder judges it
+        return 1
+
+
+def _size_of(value: Any) -> int:
     if isinstance(value, (str, bytes, bytearray)):
         return len(value) + 1
-    try:
-        if isinstance(value, dict):
-            return sum(size_of(name) + size_of(item) for name, item in value.items()) + 1
-        if isinstance(value, (list, tuple)):
-            return sum(map(size_of, value)) + 1
-    except RecursionError:  # the encoder refuses it
-        return 1
+    if isinstance(value, dict):
+        return sum(_size_of(name) + _size_of(item) for name, item in value.items()) + 1
+    if isinstance(value, (list, tuple)):
+        if value and type(value[0]) in (float, int):  # most likely a vector
+            return 4 * len(value) + 1
+        return sum(map(_size_of, value)) + 1
     return getattr(value, "nbytes", 8)
 
 

@@ -9,6 +9,7 @@ The bytes are the same as those of the way of rows; property tests hold the two 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, Optional, Union
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from weaviate_io import arrow, wire
+from weaviate_io import wire
 from weaviate_io.encoding import ObjectEncoder, check_tenant, vector_head
 from weaviate_io.errors import RowError
 from weaviate_io.framing import EMPTY_LIST, FALSE, TRUE, delimited, number_value, struct_entry, varint
@@ -26,11 +27,14 @@ from weaviate_io.mapping import Mapper, id_of
 from weaviate_io.request import Block
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.tenants import AllowedTenants
-from weaviate_io.transposing import Column, Columns, columns_of_batch, columns_of_rows
+from weaviate_io.transposing import Columns, columns_of_batch, columns_of_rows
 from weaviate_io.vectors import stacked
 
 _ROWS = 1_000
-"""Rows of a table that are encoded at once: as many as a request has at most."""
+"""Rows of a table that are encoded at once at most: as many as a request has."""
+
+_ENCODED = 1.05
+"""About how many times as large a large row is once it is encoded, with id, framing, and the names of properties."""
 
 FEW = 64
 """Fewer rows than these are encoded sooner one by one."""
@@ -97,8 +101,9 @@ class ColumnEncoder:
         """
         start = 0
         for batch in [table] if isinstance(table, pa.RecordBatch) else table.to_batches():
-            for offset in range(0, batch.num_rows, _ROWS):
-                part = batch.slice(offset, _ROWS)
+            size = _rows_at_once(batch, limits()[1])
+            for offset in range(0, batch.num_rows, size):
+                part = batch.slice(offset, size)
                 for encoded in self._encode(columns_of_batch(part), start, *limits()):
                     if isinstance(encoded, Block):
                         encoded.number()
@@ -118,7 +123,7 @@ class ColumnEncoder:
     ) -> Iterator[Union[Block, Rows]]:
         try:
             encoded, bad = self._encoded(columns)
-        except (_Unusual, RowError, pa.ArrowException):
+        except Exception:  # whatever it is, the way of rows says it
             yield Rows(start, start + columns.rows)
             return
         bad |= encoded.sizes > most_bytes
@@ -137,7 +142,7 @@ class ColumnEncoder:
         properties: list[pa.Array] = []
         keys: set[bytes] = set()
         for name, field in self._properties(columns.names).items():
-            key, piece = self._property(name, columns.column(field), bad)
+            key, piece = self._property(name, columns, field, bad)
             if key in keys:
                 raise _Unusual
             if piece is not None:
@@ -147,17 +152,14 @@ class ColumnEncoder:
         if mapper.id_field is None:
             uuids, id_piece = self._ids_of_content(properties, bad)
         else:
-            uuids, id_piece = _ids(_column(columns, mapper.id_field), bad)
+            uuids, id_piece = _ids(columns, _known(columns, mapper.id_field), bad)
         tenants, tenant_pieces = self._tenants(columns, bad)
         vectors, has_vectors = self._vectors(columns, bad)
-        heads = _varints(entries)
-        inside = 1 + _lengths(heads) + entries
-        pieces: list[Piece] = [b"\x0a\x24", id_piece, b"\x1a", _varints(inside), b"\x0a", heads, *properties]
+        pieces: list[Piece] = [b"\x0a\x24", id_piece, _of_each(entries, _properties_head), *properties]
         pieces += [delimited(b"\x22", schema.name.encode()), *tenant_pieces, *vectors]
         lengths = _sum_of(pieces, columns.rows)
-        framing = _varints(lengths)
-        pieces = [b"\x0a", framing, *pieces]
-        sizes = 1 + _lengths(framing) + lengths
+        pieces = [_of_each(lengths, _object_head), *pieces]
+        sizes = _lengths(pieces[0]) + lengths
         return _Encoded(pieces, sizes, uuids, tenants, has_vectors), bad
 
     def _properties(self, columns: Sequence[str]) -> Mapping[str, str]:
@@ -172,17 +174,20 @@ class ColumnEncoder:
             raise _Unusual
         return found
 
-    def _property(self, name: str, column: Column, bad: np.ndarray) -> tuple[bytes, Optional[pa.Array]]:
+    def _property(
+        self, name: str, columns: Columns, field: str, bad: np.ndarray
+    ) -> tuple[bytes, Optional[pa.Array]]:
         key, encoder = self.encoder.column(name)
         if encoder is None:
             return key, None
         known = self._schema.properties.get(name)
-        fast = _FAST.get(known.data_type) if known is not None and isinstance(column, pa.Array) else None
-        piece = fast(key, column, bad) if fast is not None else None
+        fast = None if known is None else _FAST.get(known.data_type)
+        column = None if fast is None else columns.array(field)
+        piece = None if fast is None or column is None else fast(key, column, bad)
         if piece is not None:
             return key, piece
         entries: list[Optional[bytes]] = []
-        for place, value in enumerate(_values(column)):
+        for place, value in enumerate(columns.values(field)):
             try:
                 encoded = encoder(value)
             except Exception:  # whatever it is, the way of rows says it
@@ -207,12 +212,13 @@ class ColumnEncoder:
             names: list[Any] = [mapper.tenant]
             indices = None
         else:
-            column = _column(columns, mapper.tenant_field)
-            if not isinstance(column, pa.Array):
+            column = columns.array(_known(columns, mapper.tenant_field))
+            if column is None:
                 raise _Unusual
             coded = pc.dictionary_encode(column)
             names = [mapper.tenant if name is None else name for name in [None, *coded.dictionary.to_pylist()]]
-            indices = pc.add(pc.fill_null(coded.indices, -1), 1).to_numpy(zero_copy_only=False)
+            signed = coded.indices.cast(pa.int64())
+            indices = pc.add(pc.fill_null(signed, -1), 1).to_numpy(zero_copy_only=False)
         checked: list[Optional[str]] = []
         for number, name in enumerate(names):
             try:
@@ -226,7 +232,9 @@ class ColumnEncoder:
         fields = [delimited(b"\x2a", name.encode()) if name else b"" for name in checked]
         if indices is None:
             return checked * columns.rows, [fields[0]]
-        return [checked[index] for index in indices], [pa.array(fields, pa.binary()).take(pa.array(indices))]
+        return [checked[index] for index in indices.tolist()], [
+            pa.array(fields, pa.binary()).take(pa.array(indices))
+        ]
 
     def _vectors(self, columns: Columns, bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
         wanted: Any = self._mapper.vector_field
@@ -239,22 +247,25 @@ class ColumnEncoder:
             raise _Unusual
         pieces: list[Piece] = []
         for name, field in sorted(wanted.items()):
-            fields, has_it = self._vector(name, _column(columns, field), bad)
+            fields, has_it = self._vector(name, columns, _known(columns, field), bad)
             pieces += fields
             present |= has_it
         return pieces, present
 
-    def _vector(self, name: str, column: Column, bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
+    def _vector(
+        self, name: str, columns: Columns, field: str, bad: np.ndarray
+    ) -> tuple[list[Piece], np.ndarray]:
         """The fields of one vector, and which rows have it."""
         name, index, expected = self.encoder.vector(name)
         if index.multi:
-            return self._vector_by_value(name, column, bad)
-        numbers = _float_lists(column) if isinstance(column, pa.Array) else _float_vectors(column)
+            return self._vector_by_value(name, columns.values(field), bad)
+        column = columns.array(field)
+        numbers = _float_vectors(columns.values(field)) if column is None else _float_lists(column)
         if numbers is None:
-            return self._vector_by_value(name, column, bad)
+            return self._vector_by_value(name, columns.values(field), bad)
         flat, length, empty = numbers
         if (expected is not None and length != expected) or not 0 < length < 2**16:
-            return self._vector_by_value(name, column, bad)
+            return self._vector_by_value(name, columns.values(field), bad)
         with np.errstate(over="ignore"):
             data = np.ascontiguousarray(flat, "<f4")
         if not np.isfinite(data).all():
@@ -267,9 +278,9 @@ class ColumnEncoder:
         fields: list[Piece] = [_where(present, head), values]
         return [*fields, _where(present, tail)] if tail else fields, ~empty
 
-    def _vector_by_value(self, name: str, column: Column, bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
+    def _vector_by_value(self, name: str, values: list[Any], bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
         fields: list[Optional[bytes]] = []
-        for place, value in enumerate(_values(column)):
+        for place, value in enumerate(values):
             field = None
             if not wire.is_null(value):
                 try:
@@ -280,18 +291,21 @@ class ColumnEncoder:
         return [pa.array(fields, pa.binary())], np.array([field is not None for field in fields])
 
 
+def _rows_at_once(batch: pa.RecordBatch, most_bytes: int) -> int:
+    """How many rows are encoded at once: parts of one size that make a request each, as far as can be told before."""
+    parts = max(batch.num_rows / _ROWS, _ENCODED * batch.nbytes / most_bytes)
+    return max(1, math.ceil(batch.num_rows / max(1, math.ceil(parts))))
+
+
 def _where(present: pa.BooleanArray, field: bytes) -> pa.Array:
     return pc.if_else(present, pa.scalar(field, pa.binary()), pa.scalar(None, pa.binary()))
 
 
-def _column(columns: Columns, field: Any) -> Column:
+def _known(columns: Columns, field: Any) -> str:
+    """The name of a column, if there is one of that name."""
     if not isinstance(field, str) or field not in columns.names:
         raise _Unusual
-    return columns.column(field)
-
-
-def _values(column: Column) -> list[Any]:
-    return arrow.values(column) if isinstance(column, pa.Array) else column
+    return field
 
 
 def _blocks(
@@ -350,28 +364,38 @@ def _sum_of(pieces: Sequence[Piece], rows: int) -> np.ndarray:
     return total
 
 
-def _varints(numbers: np.ndarray) -> Piece:
-    """The varints of numbers, bytes where they are all the same."""
-    largest = int(numbers.max()) if len(numbers) else 0
-    if largest == (int(numbers.min()) if len(numbers) else 0):
-        return varint(largest)
+def _of_each(sizes: np.ndarray, make: Callable[[int], bytes]) -> Piece:
+    """What is made of each size, bytes where they are all the same."""
+    largest = int(sizes.max(initial=0))
+    if largest == sizes.min(initial=largest):
+        return make(largest)
     if largest < _TABLE:
-        return _varint_table().take(pa.array(numbers))
-    return pa.array([varint(number) for number in numbers.tolist()], pa.binary())
+        return _table(make).take(pa.array(sizes))
+    return pa.array(map(make, sizes.tolist()), pa.binary())
 
 
 _TABLE = 1 << 14
 
 
 @cache
-def _varint_table() -> pa.Array:
-    return pa.array([varint(number) for number in range(_TABLE)], pa.binary())
+def _table(make: Callable[[int], bytes]) -> pa.Array:
+    return pa.array(map(make, range(_TABLE)), pa.binary())
 
 
-def _ids(column: Column, bad: np.ndarray) -> tuple[list[str], pa.Array]:
-    given = _values(column)
-    if isinstance(column, pa.StringArray) and not column.null_count and _are_canonical(column):
-        return given, column.cast(pa.binary())
+def _object_head(size: int) -> bytes:
+    return b"\x0a" + varint(size)
+
+
+def _properties_head(size: int) -> bytes:
+    head = b"\x0a" + varint(size)
+    return b"\x1a" + varint(len(head) + size) + head
+
+
+def _ids(columns: Columns, field: str, bad: np.ndarray) -> tuple[list[str], pa.Array]:
+    given, column = columns.values(field), columns.array(field)
+    texts = None if column is None else _texts(column)
+    if texts is not None and not texts.null_count and _are_canonical(texts):
+        return given, texts.cast(pa.binary())
     ids = [id_of(key) for key in given]
     bad |= np.array([one is None for one in ids])
     return [one or "" for one in ids], pa.array(ids, pa.binary())
@@ -391,11 +415,9 @@ _UUID_CHARACTERS = bytes.maketrans(b"0123456789abcdefh", b"hhhhhhhhhhhhhhhh?")
 
 
 def _text(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
-    if pt.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if not (pt.is_string(column.type) or pt.is_large_string(column.type) or pt.is_string_view(column.type)):
+    texts = _texts(column)
+    if texts is None:
         return None
-    texts = column.cast(pa.string())
     texts.validate(full=True)  # Arrow checks no text by itself, and the server refuses the whole request
     lengths = pc.binary_length(texts)
     longest = pc.max(lengths).as_py() or 0
@@ -404,6 +426,17 @@ def _text(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
     heads = _text_heads(key, 1 << longest.bit_length())
     return pc.binary_join_element_wise(
         heads.take(lengths), texts.cast(pa.binary()), pa.scalar(b"", pa.binary())
+    )
+
+
+def _texts(column: pa.Array) -> Optional[pa.StringArray]:
+    """The column as plain texts, None where it has none."""
+    if pt.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pt.is_string(column.type):
+        return column
+    return (
+        column.cast(pa.string()) if pt.is_large_string(column.type) or pt.is_string_view(column.type) else None
     )
 
 

@@ -192,7 +192,8 @@ class Translator(Translates):
 
 def _of_block(schema: CollectionSchema, block: Block, limits: Limits) -> Iterator[tuple[int, Translated]]:
     """A block as it is or, where it makes a request only with what comes next, its objects; each with its place."""
-    if 2 * len(block) < limits()[0]:
+    most_objects, most_bytes = limits()
+    if 2 * len(block) < most_objects and 2 * block.size < most_bytes:
         yield from ((place, (schema, entry)) for place, entry in enumerate(block.opened()))
     else:
         yield 0, (schema, block)

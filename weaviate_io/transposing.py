@@ -1,7 +1,7 @@
 """Columns of a table or of rows: what is encoded together has to lie together.
 
-A column of rows becomes an Arrow array where all its values are of one plain Python type, which takes a fraction of
-the time that it takes to look at each. Any other stays the list of its values.
+A column of rows is an Arrow array too where all its values are of one plain Python type, which takes a fraction of
+the time that it takes to look at each.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 import pyarrow as pa
 
-Column = Union[pa.Array, list[Any]]
-"""The values of all rows, as an Arrow array or as Python has them."""
+from weaviate_io import arrow
 
 _KINDS = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -25,17 +24,21 @@ class Columns(NamedTuple):
     Args:
       names: of the columns.
       rows: how many there are.
-      column: gives a column by its name.
+      array: gives a column by its name as an Arrow array, None where its values are none.
+      values: gives the same as Python has them.
     """
 
     names: Sequence[str]
     rows: int
-    column: Callable[[str], Column]
+    array: Callable[[str], Optional[pa.Array]]
+    values: Callable[[str], list[Any]]
 
 
 def columns_of_batch(batch: pa.RecordBatch) -> Columns:
     """The columns of a record batch."""
-    return Columns(batch.schema.names, batch.num_rows, batch.column)
+    return Columns(
+        batch.schema.names, batch.num_rows, batch.column, lambda name: arrow.values(batch.column(name))
+    )
 
 
 def columns_of_rows(
@@ -50,16 +53,20 @@ def columns_of_rows(
     Returns None where one lacks such a field.
 
     >>> columns = columns_of_rows([{"id": 1, "title": "Dune"}, {"id": 2}], required=["id"])
-    >>> columns.names, columns.column("title").to_pylist(), columns.column("id").type
+    >>> columns.names, columns.values("title"), columns.array("id").type
     (['id', 'title'], ['Dune', None], DataType(int64))
     """
     fields = _of_same_fields(rows)
-    if fields is None:
-        if required is None or any(name not in row for row in rows for name in required):
-            return None
-        names = dict.fromkeys(chain.from_iterable(rows))
-        fields = {name: [row.get(name) for row in rows] for name in names}
-    return Columns(list(fields), len(rows), lambda name: _column(fields[name]))
+    if fields is not None:
+        return _columns(list(fields), len(rows), fields.__getitem__)
+    if required is None or any(name not in row for row in rows for name in required):
+        return None
+    names = list(dict.fromkeys(chain.from_iterable(rows)))
+    return _columns(names, len(rows), lambda name: [row.get(name) for row in rows])
+
+
+def _columns(names: list[str], rows: int, values: Callable[[str], list[Any]]) -> Columns:
+    return Columns(names, rows, lambda name: _array(values(name)), values)
 
 
 def _of_same_fields(rows: Sequence[Mapping[str, Any]]) -> Optional[dict[str, list[Any]]]:
@@ -73,12 +80,12 @@ def _of_same_fields(rows: Sequence[Mapping[str, Any]]) -> Optional[dict[str, lis
         return None
 
 
-def _column(values: list[Any]) -> Column:
+def _array(values: list[Any]) -> Optional[pa.Array]:
     types = set(map(type, values)) - {type(None)}
     kind = _KINDS.get(types.pop()) if len(types) == 1 else None
     if kind is None:
-        return values
+        return None
     try:
         return pa.array(values, kind)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # as one is no text, or no int64
-        return values
+        return None

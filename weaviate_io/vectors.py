@@ -64,21 +64,24 @@ def stacked(vectors: Sequence[Any]) -> Optional[np.ndarray]:
     [1.0, 2.0, 3.0, 4.5]
     """
     kinds = set(map(type, vectors))
+    if kinds not in ({np.ndarray}, {list}):
+        return None
     try:
-        if len(set(map(len, vectors))) > 1:
+        first = vectors[0]
+        if len(set(map(len, vectors))) > 1 or not len(first):
             return None
         if kinds == {np.ndarray}:
-            first = vectors[0]
-            if first.ndim != 1 or first.dtype not in _FLOATS:
+            if first.ndim > 1 or first.dtype not in _FLOATS:
                 return None
             return np.concatenate(vectors, dtype=first.dtype, casting="no")
-        if kinds != {list} or not vectors[0]:
-            return None
         flat = np.frombuffer(b"".join(map(_pack, vectors)), _FLOAT32)
         for one, is_doubtful in zip(vectors, _doubtful(flat.reshape(len(vectors), -1)), strict=True):
             if is_doubtful or type(one[0]) is not float:
                 _check_types(one)
-    except (TypeError, ValueError):  # as one has no length, is of another type, or has two dimensions
+    except (
+        TypeError,
+        ValueError,
+    ):  # as an array has no dimension or two, or is of another type, or a value is wrong
         return None
     return flat
 

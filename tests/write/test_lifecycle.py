@@ -18,6 +18,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
+from tests.fuzz.strategies import ODD
 from tests.write.running import DIRECT, FN_API, LOOPBACK, TWO_PROCESSES
 from weaviate_io import WeaviateConnection, WeaviateObject, WriteToWeaviate, client
 from weaviate_io.batching import BundleBuffer, RowBuffer, size_of
@@ -328,7 +329,7 @@ def test_rows_wait_until_they_are_as_many_or_as_large_as_a_request():
 
 @pytest.mark.parametrize(
     "value",
-    [[[0.5] * 128] * 98, [0.5] * 12_500, {"inner": ["x" * 100_000]}, ["x" * 50_000] * 2],
+    [[[0.5] * 128] * 195, [0.5] * 25_000, {"inner": ["x" * 100_000]}, ["x" * 50_000] * 2],
     ids=["tokens", "numbers", "object", "texts"],
 )
 def test_rows_are_measured_by_what_is_in_their_values(value: Any) -> None:
@@ -346,7 +347,13 @@ def test_a_row_that_cannot_be_measured_is_left_to_the_encoder():
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]
-    assert size_of({"a": nested}) > 0
+    assert size_of({"a": nested}) == 1
+    branching: dict[str, Any] = {}
+    branching["children"] = [{"parent": branching}, {"parent": branching}]
+    assert size_of(branching) == 1
+    for value in ODD:
+        assert size_of({"a": value}) >= 1
+        assert not RowBuffer(lambda: 40, 1_000_000).add({"a": value}, None)
     assert RowBuffer(lambda: 0, 100).add({}, None)
     unmeasured = RowBuffer(lambda: 40, 1_000_000)
     assert [unmeasured.add({"text": Unmeasurable()}, None) for _ in range(40)] == [False] * 39 + [True]
