@@ -81,6 +81,15 @@ class Patience:
             request.failing_since = request.sent_at
             request.give_up_at = time.monotonic() + self._budget
 
+    def lets_others_pass(self, request: Request) -> bool:
+        """Begin the budget anew, as others had meanwhile what there was not for this one: it is not for good.
+
+        False once it waited for that as long as it may; that it gets nothing is then up to what it is.
+        """
+        request.throttled += time.monotonic() - (request.failing_since or request.sent_at)
+        request.failing_since = 0.0
+        return request.throttled < self._longest_wait
+
     def pause(self, request: Request, at_least: float = 0.0) -> Optional[float]:
         """Seconds to wait before the next try, None when the budget is spent."""
         pause = max(self._pause(request.tries), at_least)

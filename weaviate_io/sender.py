@@ -72,7 +72,7 @@ class Sender:
       client: the open connection.
       method: what is called, and how doubt about its outcome is settled.
       consistency_level: number of the level (``proto.CONSISTENCY_LEVELS``), None for the server's default.
-      batch_size: most objects in a request; None lets it adapt up to 1,000.
+      batch_size: most objects in a request; None lets it adapt up to 2,000.
       max_in_flight: open requests of this sender; None lets them adapt, from 2 to 32.
       budget: seconds of failing after which a request is given up.
       longest_wait: seconds that an object may wait for rate limits, which do not count as failing.
@@ -462,13 +462,14 @@ class Sender:
             self._outcomes.append(outcome_of(request.schema, entries, None))
 
     def _search(self, search: Any, request: Request, tally: Tally) -> Any:
-        """Search until an answer comes or the request's time is up."""
+        """Search until an answer comes, or the budget is spent: of the request where it fails, else of the search."""
 
         def throttled(seconds: float) -> None:
             tally.throttled_seconds += seconds
 
+        give_up_at = request.give_up_at if request.failing_since else time.monotonic() + self._budget
         try:
-            return search_until(self._client, search, request.give_up_at, self._pause, throttled)
+            return search_until(self._client, search, give_up_at, self._pause, throttled)
         except SearchRefused as error:
             raise SearchRefused(
                 error.reason,
@@ -506,8 +507,11 @@ class Sender:
 
     def _retry_request(self, request: Request, fault: Fault, in_doubt: bool) -> None:
         """Send a whole request again; when the budget is spent, the server is away and the job fails."""
-        if fault.verdict.reason == "out_of_memory" and self._flow.had_memory(request.failing_since):
-            request.failing_since = 0.0  # for others, meanwhile: it is not for good
+        others_passed = fault.verdict.reason == "out_of_memory" and self._flow.had_memory(request.failing_since)
+        if others_passed and not self._patience.lets_others_pass(request):
+            for entry in request.entries:
+                self._refuse(request.schema, entry, fault)
+            return
         self._patience.begin(request)
         # What was given up goes on in the server. If it stored its objects between the two steps of their
         # repair, the second step would find nothing changed, and the index would not learn of them.

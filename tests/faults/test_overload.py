@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import Any
@@ -10,6 +11,7 @@ import grpc
 import pytest
 
 from tests.sender.harness import NO_PAUSE, Rig, made, uuid_of
+from weaviate_io.encoding import ObjectEncoder
 from weaviate_io.errors import WeaviateError
 from weaviate_io.flow import Memory, Places
 from weaviate_io.request import Entry
@@ -141,6 +143,31 @@ def test_a_server_that_takes_a_few_objects_now_and_then_is_given_them_for_longer
         rig.write(*range(60))
         rig.check_all_written(*range(60))
         assert len(fake.requests) >= 2 * 4, "more pauses than the budget has room for"
+
+
+def test_an_object_that_there_is_never_memory_for_fails_alone_while_others_pass(fake: FakeWeaviate) -> None:
+    fake.behave(lambda request, number: NO_MEMORY if request.objects[0].uuid == uuid_of(0) else None)
+    with Rig(fake, "no vectors", budget=0.5, longest_wait=1.0, pause=lambda tries: 0.02) as rig:
+        encode = ObjectEncoder(rig.schema).encode
+        others, is_done = Sender(rig.client, batch_size=1, pause=lambda tries: 0.02), threading.Event()
+
+        def pass_by() -> None:
+            numbers = itertools.count(1)
+            while not is_done.wait(0.01):
+                others.submit(rig.schema, [encode(made(next(numbers), "no vectors"))])
+            others.drain()
+
+        thread = threading.Thread(target=pass_by)
+        thread.start()
+        started = time.monotonic()
+        try:
+            rig.send(0)
+            rig.drain()
+        finally:
+            is_done.set()
+            thread.join()
+        assert time.monotonic() - started > 0.8, "it had its time"
+        assert {uuid: reason for uuid, (reason, _) in rig.failures().items()} == {uuid_of(0): "out_of_memory"}
 
 
 def test_of_a_server_without_memory_one_request_asks_for_all(fake: FakeWeaviate) -> None:

@@ -308,12 +308,33 @@ def test_who_must_not_read_is_told_what_to_do(
         forbidden.send(0)
 
 
+def test_a_look_up_that_fails_in_passing_is_tried_again_however_long_its_objects_have_waited(
+    rig: Callable[..., Verified], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = rig(budget=0.5, max_in_flight=1)
+    waiting.server.script(faults.Delay(0.8))
+    search, failures = waiting.client.search, [Refusal(Code.UNAVAILABLE, "Socket closed")]
+
+    def fail_once(wanted: Any) -> Any:
+        if waiting.batches() and failures:
+            raise failures.pop()
+        return search(wanted)
+
+    monkeypatch.setattr(waiting.client, "search", fail_once)
+    waiting.write(*range(20))
+    assert not failures
+    waiting.check_all_written(*range(20))
+
+
 class Refusal(grpc.RpcError):
+    def __init__(self, code: Code = Code.PERMISSION_DENIED, details: str = "rbac: forbidden") -> None:
+        self._code, self._details = code, details
+
     def code(self) -> Code:
-        return Code.PERMISSION_DENIED
+        return self._code
 
     def details(self) -> str:
-        return "rbac: forbidden"
+        return self._details
 
     def trailing_metadata(self) -> tuple[()]:
         return ()
