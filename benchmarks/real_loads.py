@@ -21,7 +21,7 @@ from weaviate_io.schema import CollectionSchema
 
 RAW = {
     f"raw {size} x {in_flight}": (size, in_flight)
-    for size, in_flight in ((100, 2), (500, 2), (1000, 2), (1000, 4))
+    for size, in_flight in ((100, 2), (500, 2), (1000, 2), (1000, 4), (2000, 2))
 }
 """Loaders that send prebuilt requests: objects in each, and how many are in flight."""
 

@@ -30,10 +30,10 @@ from weaviate_io.tenants import AllowedTenants
 from weaviate_io.transposing import Columns, columns_of_batch, columns_of_rows
 from weaviate_io.vectors import stacked
 
-_ROWS = 1_000
+_ROWS = 2_000
 """Rows of a table that are encoded at once at most: as many as a request has."""
 
-_ENCODED = 1.05
+ENCODED = 1.05
 """About how many times as large a large row is once it is encoded, with id, framing, and the names of properties."""
 
 FEW = 64
@@ -293,7 +293,7 @@ class ColumnEncoder:
 
 def _rows_at_once(batch: pa.RecordBatch, most_bytes: int) -> int:
     """How many rows are encoded at once: parts of one size that make a request each, as far as can be told before."""
-    parts = max(batch.num_rows / _ROWS, _ENCODED * batch.nbytes / most_bytes)
+    parts = max(batch.num_rows / _ROWS, ENCODED * batch.nbytes / most_bytes)
     return max(1, math.ceil(batch.num_rows / max(1, math.ceil(parts))))
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from weaviate_io.depth import LEAST, Depth
 
-MAX_OBJECTS = 1000
-"""Most objects in a request: more bring no speed and put more in doubt when one is lost."""
+MAX_OBJECTS = 2000
+"""Most objects in a request: of small ones it takes so many until a request costs nothing beside them. More put more in
+doubt when one is lost."""
 
 MAX_BYTES = 4_000_000
 """Most bytes in a request (one large object may exceed it). The server's own default limit is 104,858,000."""
@@ -153,10 +154,10 @@ class Flow:
 
     >>> flow = Flow(90.0)
     >>> flow.request_size("Article", vectorized=False)
-    1000
-    >>> flow.finished("Article", objects=1000, seconds=20.0, vectorized=False)
+    2000
+    >>> flow.finished("Article", objects=2000, seconds=20.0, vectorized=False)
     >>> flow.request_size("Article", vectorized=False)
-    500
+    1000
     """
 
     def __init__(self, shortest_deadline: float, max_in_flight: int = 16) -> None:

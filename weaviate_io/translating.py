@@ -193,7 +193,7 @@ class Translator(Translates):
 def _of_block(schema: CollectionSchema, block: Block, limits: Limits) -> Iterator[tuple[int, Translated]]:
     """A block as it is or, where it makes a request only with what comes next, its objects; each with its place."""
     most_objects, most_bytes = limits()
-    if 2 * len(block) < most_objects and 2 * block.size < most_bytes:
+    if 4 * len(block) < most_objects and 4 * block.size < most_bytes:
         yield from ((place, (schema, entry)) for place, entry in enumerate(block.opened()))
     else:
         yield 0, (schema, block)

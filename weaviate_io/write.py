@@ -90,7 +90,7 @@ class WriteToWeaviate(Write):
         fail.
       batching: ``"bundle"``, ``"group_into_batches"``, or ``"auto"``: the first for bounded input, the second for
         unbounded.
-      batch_size: most objects in a request; without it the size adapts, up to 1,000 and about 4 MB.
+      batch_size: most objects in a request; without it the size adapts, up to 2,000 and about 4 MB.
       max_requests_in_flight: most requests in flight over all workers of the job, for a server that is shared.
         Without it each worker process has at most 16. Batches are made by ``GroupIntoBatches`` then, and sent
         through so many keys, each of them one request after the other: it costs a second shuffle of all objects,

@@ -17,6 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from weaviate_io import client
 from weaviate_io.accounting import Accounts
 from weaviate_io.batching import Batched, BundleBuffer, RowBuffer
+from weaviate_io.columns import ENCODED
 from weaviate_io.creation import Catalog, CreateDisposition
 from weaviate_io.kind import Kind, Translated, source_of
 from weaviate_io.limits import FailureLimit
@@ -133,7 +134,8 @@ class WriteInBundleFn(_Sending, _Translating):
         super().start_bundle()
         sender = self._sender
         self._buffer = BundleBuffer(sender, self._settings.new_batch)
-        self._rows = RowBuffer(lambda: self._translator.rows_at_once(sender), sender.max_bytes)
+        most_bytes = int(sender.max_bytes / ENCODED)
+        self._rows = RowBuffer(lambda: self._translator.rows_at_once(sender), most_bytes)
         self._origin: Optional[WindowedValue] = None
 
     def process(

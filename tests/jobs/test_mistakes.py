@@ -67,7 +67,7 @@ COULD_NOT_RUN = {
     (*INPUT, *HERE, "--direct_num_workers", "x"): "argument --direct_num_workers: invalid int value: 'x'; *",
     (*INPUT, *HERE, "--runner", "NoRunner"): "*NoRunner*",
     (*INPUT, *HERE, "--batch-size", "many"): "argument --batch-size: invalid int value: 'many'; see --help",
-    (*INPUT, *HERE, "--batch-size", "5000"): "--batch-size 5000 is not between 1 and 1000",
+    (*INPUT, *HERE, "--batch-size", "5000"): "--batch-size 5000 is not between 1 and 2000",
     (*INPUT, *HERE, "--max-errors", "-1"): "--max-errors -1 is below 0",
     (*INPUT, *HERE, "--map", "title"): "--map 'title' is not of the form NAME=VALUE",
     (*INPUT, *HERE, "--map", "title=a", "title=b"): "--map is given twice for 'title'",

@@ -16,7 +16,7 @@ def size(flow: Flow, vectorized: bool = False) -> int:
 
 def test_requests_start_smaller_where_the_server_makes_vectors() -> None:
     flow = Flow(90.0)
-    assert (size(flow), size(flow, True)) == (1000, 100)
+    assert (size(flow), size(flow, True)) == (MAX_OBJECTS, 100)
 
 
 FINISHED = [  # objects, seconds, size before, size after
@@ -27,7 +27,7 @@ FINISHED = [  # objects, seconds, size before, size after
     (200, 10.0, 200, 200),
     (200, 20.0, 200, 100),
     (1000, 0.1, 1000, MAX_OBJECTS),
-    (600, 0.1, 600, MAX_OBJECTS),
+    (1200, 0.1, 1200, MAX_OBJECTS),
     (1, 300.0, 1, 1),
     (200, 1e6, 200, 1),
     (1000, 20.0, 200, 200),  # an older, larger one: its half is no growth
@@ -42,7 +42,7 @@ def test_the_size_adapts_to_the_time_a_request_takes(
     flow._sizes["C"] = before
     flow.finished("C", objects, seconds, False)
     assert size(flow) == after
-    assert flow.request_size("Other", False) == 1000
+    assert flow.request_size("Other", False) == MAX_OBJECTS
 
 
 def test_a_request_that_ran_into_its_deadline_halves_the_size_once() -> None:
@@ -226,7 +226,7 @@ def test_requests_have_some_objects_however_often_there_was_no_memory() -> None:
         while memory.is_short:
             memory.answered(now + 0.5)
     assert memory.most == 10
-    for _ in range(1000):
+    for _ in range(MAX_OBJECTS):
         memory.answered(40.0)
     assert memory.most == MAX_OBJECTS
 

@@ -71,7 +71,7 @@ class WriteReferencesToWeaviate(Write):
         bundle, what may have been added before its request failed is read first, and not sent again.
       batching: ``"bundle"``, ``"group_into_batches"``, or ``"auto"``: the first for bounded input, the second for
         unbounded.
-      batch_size: most references in a request; without it the size adapts, up to 1,000.
+      batch_size: most references in a request; without it the size adapts, up to 2,000.
       max_requests_in_flight: most requests in flight over all workers, as for ``WriteToWeaviate``.
       max_buffering_duration_secs: seconds a reference of unbounded input waits for company, 1 by default.
       on_failure: ``"dead_letter"``, or ``"raise"`` to fail the job at the first reference that cannot be written.
