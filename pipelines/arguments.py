@@ -212,7 +212,7 @@ def add_write_options(parser: argparse.ArgumentParser) -> None:
         help="stop when a larger share of at least 1,000 objects failed, such as 0.01",
     )
     sending.add_argument(
-        "--batch-size", type=int, metavar="N", help="most objects in a request (default: adapts, up to 1000)"
+        "--batch-size", type=int, metavar="N", help="most objects in a request (default: adapts, up to 2000)"
     )
     sending.add_argument(
         "--max-requests-in-flight",

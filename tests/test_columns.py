@@ -373,7 +373,7 @@ def test_a_table_is_cut_evenly_into_parts_that_make_a_request_each() -> None:
 
 
 def test_a_table_of_several_chunks_and_of_more_rows_than_are_encoded_at_once() -> None:
-    chunk = pa.table({"id": ids(1700), "text": [f"text {n}" for n in range(1700)]})
+    chunk = pa.table({"id": ids(2700), "text": [f"text {n}" for n in range(2700)]})
     check(pa.concat_tables([chunk, chunk.slice(5, 3)]), BY_ID, schema_of(), left=0)
     check(chunk.slice(0, 0), BY_ID, schema_of(), left=0)
 

@@ -21,6 +21,7 @@ from operator import length_hint
 from typing import Any, Optional
 
 import apache_beam as beam
+import numpy as np
 from apache_beam import coders, typehints
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
@@ -118,8 +119,8 @@ def _about(rows: Sequence[dict[str, Any]]) -> int:
 
 
 def _inner_size(value: Any) -> int:
-    """About how many bytes a value takes of which its length tells nothing."""
-    return _size_of(value) if isinstance(value, (list, tuple, dict)) else getattr(value, "nbytes", 0)
+    """About how many bytes a value takes beyond its length."""
+    return 0 if isinstance(value, (str, bytes)) else _size_of(value) - length_hint(value)
 
 
 def size_of(value: Any) -> int:
@@ -143,6 +144,8 @@ def _size_of(value: Any) -> int:
         if value and type(value[0]) in (float, int):  # most likely a vector
             return 4 * len(value) + 1
         return sum(map(_size_of, value)) + 1
+    if isinstance(value, np.ndarray):
+        return 4 * value.size + 1
     return getattr(value, "nbytes", 8)
 
 

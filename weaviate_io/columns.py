@@ -30,9 +30,6 @@ from weaviate_io.tenants import AllowedTenants
 from weaviate_io.transposing import Columns, columns_of_batch, columns_of_rows
 from weaviate_io.vectors import stacked
 
-_ROWS = 2_000
-"""Rows of a table that are encoded at once at most: as many as a request has."""
-
 ENCODED = 1.05
 """About how many times as large a large row is once it is encoded, with id, framing, and the names of properties."""
 
@@ -101,7 +98,7 @@ class ColumnEncoder:
         """
         start = 0
         for batch in [table] if isinstance(table, pa.RecordBatch) else table.to_batches():
-            size = _rows_at_once(batch, limits()[1])
+            size = _rows_at_once(batch, *limits())
             for offset in range(0, batch.num_rows, size):
                 part = batch.slice(offset, size)
                 for encoded in self._encode(columns_of_batch(part), start, *limits()):
@@ -291,10 +288,14 @@ class ColumnEncoder:
         return [pa.array(fields, pa.binary())], np.array([field is not None for field in fields])
 
 
-def _rows_at_once(batch: pa.RecordBatch, most_bytes: int) -> int:
+def _rows_at_once(batch: pa.RecordBatch, most_objects: int, most_bytes: int) -> int:
     """How many rows are encoded at once: parts of one size that make a request each, as far as can be told before."""
-    parts = max(batch.num_rows / _ROWS, ENCODED * batch.nbytes / most_bytes)
-    return max(1, math.ceil(batch.num_rows / max(1, math.ceil(parts))))
+    try:
+        size = batch.nbytes
+    except pa.ArrowException:  # some versions cannot tell it of views
+        size = 0
+    parts = math.ceil(max(1, batch.num_rows / max(FEW, most_objects), ENCODED * size / most_bytes))
+    return max(1, math.ceil(batch.num_rows / parts))
 
 
 def _where(present: pa.BooleanArray, field: bytes) -> pa.Array:

@@ -55,7 +55,8 @@ class Patience:
     Args:
       client: the open connection.
       budget: seconds of failing after which no new try is made.
-      longest_wait: seconds that an object may wait for rate limits, which do not count as failing.
+      longest_wait: seconds that an object may wait for rate limits, or while others get the memory that it waits for;
+        they do not count as failing.
       pause: seconds to wait before the next try, of the number of failed ones.
       wait: seconds to wait at a rate limit, of those waited before and of its text.
     """
@@ -81,14 +82,15 @@ class Patience:
             request.failing_since = request.sent_at
             request.give_up_at = time.monotonic() + self._budget
 
-    def lets_others_pass(self, request: Request) -> bool:
-        """Begin the budget anew, as others had meanwhile what there was not for this one: it is not for good.
+    def give_way(self, request: Request) -> None:
+        """Begin the budget anew, as others had meanwhile what this one waits for: it is not for good.
 
-        False once it waited for that as long as it may; that it gets nothing is then up to what it is.
+        Not where it had to wait so long for that that it is rather up to the request.
         """
-        request.throttled += time.monotonic() - (request.failing_since or request.sent_at)
-        request.failing_since = 0.0
-        return request.throttled < self._longest_wait
+        now = time.monotonic()
+        request.given_way += now - request.failing_since
+        if request.given_way < self._longest_wait:
+            request.failing_since, request.give_up_at = now, now + self._budget
 
     def pause(self, request: Request, at_least: float = 0.0) -> Optional[float]:
         """Seconds to wait before the next try, None when the budget is spent."""

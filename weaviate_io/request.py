@@ -232,9 +232,10 @@ class Request:
     Args:
       schema: the collection.
       contents: the objects, a block that was not opened so far or one by one.
-      give_up_at: ``time.monotonic()`` after which no new try is made.
       tries: how often it failed so far, rate limits left out.
       failing_since: ``time.monotonic()`` when the first try that failed was sent, 0 before.
+      give_up_at: ``time.monotonic()`` after which no new try is made, once one failed.
+      given_way: seconds that it waited for memory while others got it.
       throttled: seconds that it waited for rate limits.
       not_before: ``time.monotonic()`` of the next try.
       unexplained: how often it failed as a whole without naming an object.
@@ -248,9 +249,10 @@ class Request:
 
     schema: CollectionSchema
     contents: Union[list[Entry], Block]
-    give_up_at: float
     tries: int = 0
     failing_since: float = 0.0
+    give_up_at: float = 0.0
+    given_way: float = 0.0
     throttled: float = 0.0
     not_before: float = 0.0
     unexplained: int = 0

@@ -44,7 +44,7 @@ BUDGET = 300.0
 """Seconds of failing after which a request is given up; below Flink's checkpoint timeout of 600."""
 
 LONGEST_WAIT = 1800.0
-"""Seconds that an object may wait for the rate limits of a model provider."""
+"""Seconds that an object may wait for the rate limits of a model provider, or for memory that others get."""
 
 _UNCLEAR_TRIES = 4  # of an object whose error is of unknown nature
 _WHOLE_TRIES = 3  # of objects that a model provider fails at, before they are sent in halves
@@ -75,7 +75,8 @@ class Sender:
       batch_size: most objects in a request; None lets it adapt up to 2,000.
       max_in_flight: open requests of this sender; None lets them adapt, from 2 to 32.
       budget: seconds of failing after which a request is given up.
-      longest_wait: seconds that an object may wait for rate limits, which do not count as failing.
+      longest_wait: seconds that an object may wait for rate limits, or while others get the memory that it waits for;
+        they do not count as failing.
       pause: seconds to wait before the next try, of the number of failed ones.
       wait: seconds to wait at a rate limit, of those waited before and of its text.
       tally: where to count, together with the method.
@@ -126,7 +127,7 @@ class Sender:
         Of several objects with one id and tenant only the last is sent; all of them share its outcome.
         """
         for part in self._parts(schema, objects):
-            self._waiting.append(Request(schema, part, time.monotonic() + self._budget))
+            self._waiting.append(Request(schema, part))
             self._pump()
         return self._take()
 
@@ -301,7 +302,7 @@ class Sender:
         if len(request) > size:
             rest = request.part(request.entries[size:])
             # Where the first part gets through, the server does not fail any more.
-            rest.tries, rest.failing_since, rest.give_up_at = 0, 0.0, time.monotonic() + self._budget
+            rest.tries, rest.failing_since, rest.given_way = 0, 0.0, 0.0
             self._waiting.appendleft(rest)
             request.entries = request.entries[:size]
 
@@ -454,7 +455,9 @@ class Sender:
             finished += found.settled
             self._retry_objects(request, [(entry, _NOT_FOUND) for entry in found.missing])
         if going_on:
-            self._waiting.appendleft(request.part(going_on))
+            next_step = request.part(going_on)
+            next_step.failing_since = 0.0
+            self._waiting.appendleft(next_step)
         self._finish(request, finished)
 
     def _finish(self, request: Request, entries: Sequence[Entry]) -> None:
@@ -462,14 +465,13 @@ class Sender:
             self._outcomes.append(outcome_of(request.schema, entries, None))
 
     def _search(self, search: Any, request: Request, tally: Tally) -> Any:
-        """Search until an answer comes, or the budget is spent: of the request where it fails, else of the search."""
+        """Search until an answer comes or the budget is spent, which is the search's own."""
 
         def throttled(seconds: float) -> None:
             tally.throttled_seconds += seconds
 
-        give_up_at = request.give_up_at if request.failing_since else time.monotonic() + self._budget
         try:
-            return search_until(self._client, search, give_up_at, self._pause, throttled)
+            return search_until(self._client, search, time.monotonic() + self._budget, self._pause, throttled)
         except SearchRefused as error:
             raise SearchRefused(
                 error.reason,
@@ -478,6 +480,8 @@ class Sender:
 
     def _retry_objects(self, request: Request, failing: Sequence[tuple[Entry, Fault]]) -> None:
         """Send single objects again; what keeps failing until its tries or the budget are spent is given up."""
+        if not failing:
+            return
         self._patience.begin(request)
         alike: dict[Meaning, list[tuple[Entry, Fault]]] = {}
         for entry, fault in failing:
@@ -507,12 +511,9 @@ class Sender:
 
     def _retry_request(self, request: Request, fault: Fault, in_doubt: bool) -> None:
         """Send a whole request again; when the budget is spent, the server is away and the job fails."""
-        others_passed = fault.verdict.reason == "out_of_memory" and self._flow.had_memory(request.failing_since)
-        if others_passed and not self._patience.lets_others_pass(request):
-            for entry in request.entries:
-                self._refuse(request.schema, entry, fault)
-            return
         self._patience.begin(request)
+        if fault.verdict.reason == "out_of_memory" and self._flow.had_memory(request.failing_since):
+            self._patience.give_way(request)
         # What was given up goes on in the server. If it stored its objects between the two steps of their
         # repair, the second step would find nothing changed, and the index would not learn of them.
         pause = self._patience.pause(request, self._flow.settling_time() if in_doubt else 0.0)

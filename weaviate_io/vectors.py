@@ -78,11 +78,8 @@ def stacked(vectors: Sequence[Any]) -> Optional[np.ndarray]:
         for one, is_doubtful in zip(vectors, _doubtful(flat.reshape(len(vectors), -1)), strict=True):
             if is_doubtful or type(one[0]) is not float:
                 _check_types(one)
-    except (
-        TypeError,
-        ValueError,
-    ):  # as an array has no dimension or two, or is of another type, or a value is wrong
-        return None
+    except (TypeError, ValueError):
+        return None  # an array without a dimension or with two, one of another type, or a number that is none
     return flat
 
 

@@ -145,9 +145,10 @@ def test_a_server_that_takes_a_few_objects_now_and_then_is_given_them_for_longer
         assert len(fake.requests) >= 2 * 4, "more pauses than the budget has room for"
 
 
-def test_an_object_that_there_is_never_memory_for_fails_alone_while_others_pass(fake: FakeWeaviate) -> None:
+def test_what_there_is_never_memory_for_while_others_pass_fails_the_job_in_the_end(fake: FakeWeaviate) -> None:
     fake.behave(lambda request, number: NO_MEMORY if request.objects[0].uuid == uuid_of(0) else None)
-    with Rig(fake, "no vectors", budget=0.5, longest_wait=1.0, pause=lambda tries: 0.02) as rig:
+    patience: dict[str, Any] = {"budget": 0.5, "longest_wait": 1.0, "pause": lambda tries: 0.02}
+    with Rig(fake, "no vectors", **patience) as rig:
         encode = ObjectEncoder(rig.schema).encode
         others, is_done = Sender(rig.client, batch_size=1, pause=lambda tries: 0.02), threading.Event()
 
@@ -162,12 +163,12 @@ def test_an_object_that_there_is_never_memory_for_fails_alone_while_others_pass(
         started = time.monotonic()
         try:
             rig.send(0)
-            rig.drain()
+            with pytest.raises(WeaviateError, match="not enough memory"):
+                rig.drain()
         finally:
             is_done.set()
             thread.join()
-        assert time.monotonic() - started > 0.8, "it had its time"
-        assert {uuid: reason for uuid, (reason, _) in rig.failures().items()} == {uuid_of(0): "out_of_memory"}
+        assert time.monotonic() - started >= 1.0, "it had its time"
 
 
 def test_of_a_server_without_memory_one_request_asks_for_all(fake: FakeWeaviate) -> None:

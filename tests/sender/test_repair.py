@@ -27,7 +27,7 @@ Code = grpc.StatusCode
 def request_for(kind: str, *numbers: int) -> Request:
     schema = CollectionSchema.from_rest(COLLECTIONS[kind])
     encode = ObjectEncoder(schema).encode
-    return Request(schema, merge([encode(made(number, kind)) for number in numbers]), 1e9)
+    return Request(schema, merge([encode(made(number, kind)) for number in numbers]))
 
 
 @pytest.mark.parametrize("kind", ["unnamed", "named"])

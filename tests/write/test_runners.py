@@ -51,7 +51,7 @@ def check(done: Any, fake: Any, count: int) -> None:
     assert attempts == {"3": 0, "7": 1}  # the first kind never left the worker
 
 
-@pytest.mark.parametrize("count", [10, 250, 1050])
+@pytest.mark.parametrize("count", [10, 250, 2050])
 @pytest.mark.parametrize("batching", BATCHINGS)
 def test_every_consumer_sees_every_element_once(write, fake, runner, batching, count):
     fake.create_collection(SCHEMA)
@@ -83,7 +83,7 @@ def test_two_processes_write_to_a_real_server(write, server, witness, new_name, 
         schema={**SCHEMA, "class": name},
         batching=batching,
     )
-    done = write(rows(1050), transform, TWO_PROCESSES, through=CONSUMERS)
+    done = write(rows(2050), transform, TWO_PROCESSES, through=CONSUMERS)
     stored = {str(o.uuid): o.properties["number"] for o in witness.collections.get(name).iterator()}
     assert {one.uuid for one in done.written} == set(stored)
     assert len(done.written) == 945

@@ -74,7 +74,7 @@ def test_all_rows_are_written_in_few_requests(write: Any, fake: FakeWeaviate, as
     assert not done.failed and len(done.written) == 2500
     assert {one.uuid for one in done.written} == stored(fake).keys()
     assert stored(fake) == expected(*range(2500))
-    assert sum(batches(fake)) == 2500 and len(batches(fake)) <= 12
+    assert sum(batches(fake)) == 2500 and len(batches(fake)) <= 4
 
 
 def test_a_refused_row_fails_alone_with_its_place_in_the_table(write: Any, fake: FakeWeaviate) -> None:

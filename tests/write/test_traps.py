@@ -40,7 +40,7 @@ class CountThem(beam.DoFn):
 
 @IN_PROCESS
 @BATCHINGS
-@pytest.mark.parametrize("count", [10, 700, 1050])
+@pytest.mark.parametrize("count", [10, 700, 2050])
 def test_metrics_of_a_user_behind_a_batch_are_complete(into, runner, batching, count):
     pipeline = runner.pipeline()
     result = pipeline | beam.Create(rows(count)) | WriteToWeaviate(**into, batching=batching)
@@ -64,7 +64,7 @@ def test_setup_is_not_repeated(write, into, monkeypatch, runner, batching):
             return original(connection)
 
         monkeypatch.setattr(client, name, counted)
-    write(rows(1050), WriteToWeaviate(**into, batching=batching), runner)
+    write(rows(2050), WriteToWeaviate(**into, batching=batching), runner)
     dofns = {"bundle": 1, "group_into_batches": 2}[batching]
     assert events.count("acquire") == events.count("release") == dofns
 
