@@ -23,7 +23,6 @@ from benchmarks.report import Figure, report
 from weaviate_io.client import Client
 from weaviate_io.connection import WeaviateConnection
 from weaviate_io.encoding import ObjectEncoder
-from weaviate_io.flow import MAX_OBJECTS
 from weaviate_io.objects import WeaviateObject
 from weaviate_io.outcome import Tally
 from weaviate_io.repair import BatchObjects
@@ -35,8 +34,9 @@ from weaviate_io.testing import WeaviateServer
 PRESENT = (10_000, 100_000)
 MILLION = 1_000_000
 PAIRS = 3
-OBJECTS = {64: 4000, 768: 2000}  # in an import, by the length of the vectors
+OBJECTS = {64: 2000, 768: 1000}  # in an import, by the length of the vectors
 GOALS = {64: 10.0, 768: 5.0}  # percent
+REQUEST = 1000
 
 
 class Timed:
@@ -96,7 +96,7 @@ class Target:
     def fill(self, present: int) -> None:
         """Add objects without vectors until so many are there."""
         while self.present < present:
-            self.write(self.objects(min(MAX_OBJECTS, present - self.present), with_vectors=False), "off")
+            self.write(self.objects(min(REQUEST, present - self.present), with_vectors=False), "off")
 
     def write(self, objects: list[Entry], verify: str) -> tuple[float, float]:
         """Seconds that it takes to write the objects, and those of them that are spent in look-ups."""
@@ -105,8 +105,8 @@ class Target:
         sender = Sender(self._client, BatchObjects(verify, tally), tally=tally)
         started = time.perf_counter()
         outcomes = []
-        for start in range(0, len(objects), MAX_OBJECTS):
-            outcomes += sender.submit(self._schema, [copy(one) for one in objects[start : start + MAX_OBJECTS]])
+        for start in range(0, len(objects), REQUEST):
+            outcomes += sender.submit(self._schema, [copy(one) for one in objects[start : start + REQUEST]])
         outcomes += sender.drain()
         seconds = time.perf_counter() - started
         if tally.unindexed or any(outcome.failure for outcome in outcomes):
