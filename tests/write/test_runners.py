@@ -86,5 +86,5 @@ def test_two_processes_write_to_a_real_server(write, server, witness, new_name, 
     done = write(rows(2050), transform, TWO_PROCESSES, through=CONSUMERS)
     stored = {str(o.uuid): o.properties["number"] for o in witness.collections.get(name).iterator()}
     assert {one.uuid for one in done.written} == set(stored)
-    assert len(done.written) == 945
-    assert [one.reason for one in done.failed] == ["invalid_property"] * 105
+    assert len(done.written) == 1845
+    assert [one.reason for one in done.failed] == ["invalid_property"] * 205
