@@ -119,15 +119,21 @@ class TlsProxy:
     def _serve(self, plain: socket.socket) -> None:
         with contextlib.suppress(OSError), plain:
             plain.settimeout(30)
-            # One thread for both directions: an object of ssl is not for two at a time.
-            with (
-                self._context.wrap_socket(plain, server_side=True) as client,
-                socket.create_connection(self._target) as server,
-            ):
-                client.settimeout(0.005)
-                server.settimeout(0.005)
-                while self._pass_on(client, server) and self._pass_on(server, client):
-                    pass
+            with self._context.wrap_socket(plain, server_side=True) as client:
+                first = client.recv(65536)
+                # A client that refuses the certificate says nothing. Of a connection on which nothing was said, a gRPC
+                # server that stops just then dies by a segmentation fault.
+                if first:
+                    self._forward(client, first)
+
+    def _forward(self, client: ssl.SSLSocket, first: bytes) -> None:
+        """Pass on what both sides say, in one thread: an object of ssl is not for two at a time."""
+        with socket.create_connection(self._target) as server:
+            server.sendall(first)
+            client.settimeout(0.005)
+            server.settimeout(0.005)
+            while self._pass_on(client, server) and self._pass_on(server, client):
+                pass
 
     @staticmethod
     def _pass_on(source: socket.socket, sink: socket.socket) -> bool:
