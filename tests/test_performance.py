@@ -142,7 +142,9 @@ def test_a_pipeline_takes_less_than_the_official_client_needs_to_encode(
     def write(times: int) -> None:
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
             source = pipeline | beam.Create(range(times)) | beam.FlatMap(block_of_rows)
-            source | WriteToWeaviate("Article", url="http://none", id_field="id", vector_field="embedding")
+            fields = {"id_field": "id", "vector_field": "embedding"}
+            # Of a request with two blocks half would be the same objects.
+            source | WriteToWeaviate("Article", url="http://none", batch_size=len(DATA), **fields)
 
     write(1)
     whole = (least_cpu(lambda: write(6)) - least_cpu(lambda: write(1))) / 5

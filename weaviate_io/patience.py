@@ -87,10 +87,9 @@ class Patience:
 
         Not where it had to wait so long for that that it is rather up to the request.
         """
-        now = time.monotonic()
-        request.given_way += now - request.failing_since
+        request.given_way += request.sent_at - request.failing_since
         if request.given_way < self._longest_wait:
-            request.failing_since, request.give_up_at = now, now + self._budget
+            request.failing_since, request.give_up_at = request.sent_at, time.monotonic() + self._budget
 
     def pause(self, request: Request, at_least: float = 0.0) -> Optional[float]:
         """Seconds to wait before the next try, None when the budget is spent."""
