@@ -32,13 +32,10 @@ from weaviate_io.testing import WeaviateServer
 DATA = DATA_SETS["jeopardy_1536"]
 TENANTS, CLUSTERS = 10, 100
 NAME = "Benchmark"
-SIZE = 600
-"""Objects in a request of about 4 MB, which is what a write sends of them."""
-
-SETTINGS = {f"{size} x {count}": (size, count) for size in (100, 300, SIZE, 1200) for count in (1, 2, 4)}
+SETTINGS = {f"{size} x {count}": (size, count) for size in (100, 300, 1000) for count in (1, 2, 4)}
 """Objects in a request, and requests in flight."""
 
-DEFAULT = f"{SIZE} x 2"
+DEFAULT = "1000 x 2"
 _BATCH_STREAM = "/weaviate.v1.Weaviate/BatchStream"
 _LONGEST_WAIT = 600.0  # seconds
 
@@ -89,18 +86,18 @@ def loads(blocks: int) -> Iterator[Load]:
     entries = encoded(DATA, plain, range(blocks))
     for name, (size, in_flight) in SETTINGS.items():
         yield Load(name, plain, requests_of(entries, size), unary(in_flight))
-    yield Load(f"BatchStream, {SIZE}", plain, requests_of(entries, SIZE), stream)
+    yield Load("BatchStream, 1000", plain, requests_of(entries, 1000), stream)
     orders = {
         "shuffled": np.random.default_rng(7).permutation(len(entries)),
         "by cluster": by_cluster(DATA.columns()[1][: len(entries)]),
     }
     for name, order in orders.items():
-        yield Load(f"{DEFAULT}, {name}", plain, requests_of([entries[n] for n in order], SIZE), unary(2))
+        yield Load(f"{DEFAULT}, {name}", plain, requests_of([entries[n] for n in order], 1000), unary(2))
     tenants = plain | {"multiTenancyConfig": {"enabled": True, "autoTenantCreation": True}}
     owned = encoded(DATA, tenants, range(blocks), lambda number: f"tenant{number % TENANTS}")
-    yield Load(f"{DEFAULT}, {TENANTS} tenants mixed", tenants, requests_of(owned, SIZE), unary(2))
+    yield Load(f"{DEFAULT}, {TENANTS} tenants mixed", tenants, requests_of(owned, 1000), unary(2))
     apart = sorted(owned, key=lambda entry: entry.tenant or "")
-    yield Load(f"{DEFAULT}, {TENANTS} tenants apart", tenants, requests_of(apart, SIZE), unary(2))
+    yield Load(f"{DEFAULT}, {TENANTS} tenants apart", tenants, requests_of(apart, 1000), unary(2))
 
 
 def measure(server: WeaviateServer, client: Client, load: Load, objects: int) -> dict[str, float]:
