@@ -178,11 +178,11 @@ class ColumnEncoder:
         if encoder is None:
             return key, None
         known = self._schema.properties.get(name)
-        fast = None if known is None else _FAST.get(known.data_type)
-        column = None if fast is None else columns.array(field)
-        piece = None if fast is None or column is None else fast(key, column, bad)
-        if piece is not None:
-            return key, piece
+        if known is not None and known.data_type in _FAST:
+            column = columns.array(field)
+            piece = None if column is None else _FAST[known.data_type](key, column, bad)
+            if piece is not None:
+                return key, piece
         entries: list[Optional[bytes]] = []
         for place, value in enumerate(columns.values(field)):
             try:
@@ -434,11 +434,9 @@ def _texts(column: pa.Array) -> Optional[pa.StringArray]:
     """The column as plain texts, None where it has none."""
     if pt.is_dictionary(column.type):
         column = column.dictionary_decode()
-    if pt.is_string(column.type):
-        return column
-    return (
-        column.cast(pa.string()) if pt.is_large_string(column.type) or pt.is_string_view(column.type) else None
-    )
+    if pt.is_large_string(column.type) or pt.is_string_view(column.type):
+        column = column.cast(pa.string())
+    return column if pt.is_string(column.type) else None
 
 
 _LONGEST_TEXT = 1 << 13

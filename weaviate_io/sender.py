@@ -257,7 +257,7 @@ class Sender:
 
     def _prepare(self, request: Request) -> tuple[list[Outcome], Tally]:
         tally = Tally()
-        outcomes = self._method.prepare(lambda search: self._search(search, request, tally), request, tally)
+        outcomes = self._method.prepare(lambda search: self._search(search, tally), request, tally)
         return outcomes, tally
 
     def _fail(self, error: BaseException) -> None:
@@ -447,9 +447,7 @@ class Sender:
         unsure = [entry for entry in finished if entry.is_unsure]
         if unsure:
             finished = [entry for entry in finished if not entry.is_unsure]
-            found = self._method.check(
-                lambda search: self._search(search, request, self.tally), request, unsure
-            )
+            found = self._method.check(lambda search: self._search(search, self.tally), request, unsure)
             self.tally.repaired += len(found.planned)
             going_on += found.planned
             finished += found.settled
@@ -464,7 +462,7 @@ class Sender:
         if entries:
             self._outcomes.append(outcome_of(request.schema, entries, None))
 
-    def _search(self, search: Any, request: Request, tally: Tally) -> Any:
+    def _search(self, search: Any, tally: Tally) -> Any:
         """Search until an answer comes or the budget is spent, which is the search's own."""
 
         def throttled(seconds: float) -> None:

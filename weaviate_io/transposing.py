@@ -7,6 +7,7 @@ the time that it takes to look at each.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple, Optional
@@ -62,7 +63,7 @@ def columns_of_rows(
     if required is None or any(name not in row for row in rows for name in required):
         return None
     names = list(dict.fromkeys(chain.from_iterable(rows)))
-    return _columns(names, len(rows), lambda name: [row.get(name) for row in rows])
+    return _columns(names, len(rows), cache(lambda name: [row.get(name) for row in rows]))
 
 
 def _columns(names: list[str], rows: int, values: Callable[[str], list[Any]]) -> Columns:

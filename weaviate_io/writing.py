@@ -30,7 +30,10 @@ FAILED = "failed"
 """Tag of the dead letter."""
 
 _Outputs = Iterable[Union[WindowedValue, TaggedOutput]]
-"""What comes out together. Steps hand it on as a whole: each output would pass through all of their generators."""
+"""What comes out together. Steps hand it on as a whole: each output would pass through all of their generators.
+
+It is used up before the next is asked for.
+"""
 
 
 class _Worker(beam.DoFn):
