@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -14,23 +16,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.strategies import ODD
-from weaviate_io import arrow, proto
+from weaviate_io import arrow, columns, proto
 from weaviate_io.columns import FEW, ColumnEncoder, Rows
 from weaviate_io.encoding import ObjectEncoder, join_request
 from weaviate_io.errors import RowError
+from weaviate_io.framing import entry_key
 from weaviate_io.mapping import Mapper
+from weaviate_io.property_columns import ITEM, entries_of
 from weaviate_io.request import Block
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.tenants import AllowedTenants
 
-TYPES = ["text", "int", "number", "boolean", "date", "uuid", "blob", "text[]", "int[]", "number[]", "boolean[]"]
+SCALARS = ["text", "int", "number", "boolean", "date", "uuid"]
+TYPES = [*SCALARS, "blob", *(f"{kind}[]" for kind in SCALARS)]
 PROPERTIES = [{"name": kind.replace("[]", "s"), "dataType": [kind]} for kind in TYPES]
 NESTED = {
     "name": "object",
     "dataType": ["object"],
-    "nestedProperties": [{"name": "a", "dataType": ["int"]}, {"name": "b", "dataType": ["text"]}],
+    "nestedProperties": [
+        {"name": "a", "dataType": ["int"]},
+        {"name": "b", "dataType": ["text"]},
+        {"name": "dates", "dataType": ["date[]"]},
+        {"name": "place", "dataType": ["geoCoordinates"]},
+    ],
 }
-DESCRIPTION: dict[str, Any] = {"class": "Article", "vectorizer": "none", "properties": [*PROPERTIES, NESTED]}
+SEVERAL = {**NESTED, "name": "objects", "dataType": ["object[]"]}
+DESCRIPTION: dict[str, Any] = {
+    "class": "Article",
+    "vectorizer": "none",
+    "properties": [*PROPERTIES, NESTED, SEVERAL],
+}
 NAMED = {
     "title": {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw"},
     "body": {"vectorizer": {"none": {}}, "vectorIndexType": "hnsw"},
@@ -59,14 +74,18 @@ def by_rows(table: Any, mapper: Mapper, schema: CollectionSchema, **options: Any
     return found
 
 
+def encoded(encoder: ColumnEncoder, table: Any, limits: tuple[int, int] = LIMITS) -> Iterator[Any]:
+    """A table by columns, be it as small as it may."""
+    with mock.patch.object(columns, "FEW", 1):
+        yield from encoder.encode_table(table, lambda: limits)
+
+
 def by_columns(
     table: Any, mapper: Mapper, schema: CollectionSchema, limits: tuple[int, int] = LIMITS, **options: Any
 ) -> list[bytes | None]:
     """The bytes of each row by the way of columns; None where it is left to the way of rows."""
     found: list[bytes | None] = []
-    for part in ColumnEncoder(mapper, ObjectEncoder(schema, **options), schema).encode_table(
-        table, lambda: limits
-    ):
+    for part in encoded(ColumnEncoder(mapper, ObjectEncoder(schema, **options), schema), table, limits):
         if isinstance(part, Rows):
             assert part.start == len(found)
             found += [None] * (part.stop - part.start)
@@ -127,6 +146,9 @@ BY_ID = Mapper("Article", id_field="id")
 WITH_VECTOR = Mapper("Article", id_field="id", vector_field="vector")
 BY_CONTENT = Mapper("Article", vector_field="vector")
 
+FIRST, LAST = (
+    int(dt.datetime(*day, tzinfo=dt.timezone.utc).timestamp()) for day in ((1, 1, 1), (9999, 12, 31))
+)
 COLUMNS = {
     "text": [
         pa.array(["Dune", "", None, "é" * 200]),
@@ -151,15 +173,48 @@ COLUMNS = {
     "boolean": [pa.array([True, False, None, True])],
     "date": [
         pa.array([0, 1, None, 10**15], pa.timestamp("us", "UTC")),
+        pa.array([-1, 10**12, None, 10**12 + 120], pa.timestamp("ms", "UTC")),
+        pa.array([LAST, FIRST, None, 1], pa.timestamp("s", "+00:00")),
+        pa.array([1_000, 10**9 + 100, None, 10**18 + 120_000], pa.timestamp("ns", "UTC")),
+        pa.array([0, LAST + 1, None, 1], pa.timestamp("s", "UTC")),
+        pa.array([0, 10**15, None, 1], pa.timestamp("us", "Europe/Berlin")),
         pa.array(["2024-05-01T12:00:00Z", None, "2024-05-01T12:00:00+02:00", None]),
     ],
-    "uuid": [pa.array([*ids(3), None])],
+    "uuid": [
+        pa.array([*ids(3), None]),
+        pa.array([*ids(3), None], pa.large_string()),
+        pa.array([ids(1)[0], None, ids(2)[1].upper(), ids(1)[0]]).dictionary_encode(),
+    ],
     "blob": [pa.array([b"abc", None, b"\x00", b"d"])],
-    "texts": [pa.array([["a", "b"], [], None, ["é"]])],
-    "ints": [pa.array([[1, 2], [], None, [3]])],
-    "numbers": [pa.array([[1.5], [], None, [2.5, 3.0]])],
+    "texts": [
+        pa.array([["a", "b"], [], None, ["é"]]),
+        pa.array([["a", "b"], [], None, ["x" * 9_000]], pa.large_list(pa.large_string())),
+        pa.array([["a", "b"], [], None, ["a"]], pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+        pa.array([[], [], None, []], pa.list_(pa.string())),
+        pa.array([["a"], ["b"], None, ["c"]], pa.list_(pa.string(), 1)),
+        pa.ListArray.from_arrays(
+            [0, 1, 2, 3, 4], ["a", "b", "hidden", "c"], mask=pa.array([False, False, True, False])
+        ),
+    ],
+    "ints": [pa.array([[1, 2], [], None, [3]]), pa.array([[1.0, 2.0], [], None, [3.0]])],
+    "numbers": [
+        pa.array([[1.5], [], None, [2.5, 3.0]]),
+        pa.array([[0.1], [], None, [2]], pa.list_(pa.float32())),
+    ],
     "booleans": [pa.array([[True], [], None, [False]])],
-    "object": [pa.array([{"a": 1, "b": "x"}, None, {"a": 2, "b": None}, {"a": None, "b": "y"}])],
+    "dates": [pa.array([[0, 5], [], None, [10**12]], pa.list_(pa.timestamp("ms", "UTC")))],
+    "uuids": [pa.array([ids(2), [], None, ids(1)])],
+    "object": [
+        pa.array([{"a": 1, "b": "x"}, None, {"a": 2, "b": None}, {"a": None, "b": "y"}]),
+        pa.array(
+            [{"dates": [0, 1]}, None, {"dates": []}, {"dates": None}],
+            pa.struct({"dates": pa.list_(pa.timestamp("s", "UTC"))}),
+        ),
+        pa.array([{"a": 1, "place": {"latitude": 1.0, "longitude": 2.0}}, None, {"a": 2, "place": None}, None]),
+        pa.array([{}, None, {}, {}], pa.struct([])),
+        pa.array([{"b": "x" * 9_000}, None, {"b": ""}, {"b": "y"}]),
+    ],
+    "objects": [pa.array([[{"a": 1, "b": "x"}], [], None, [{"a": 2, "b": None}, {"a": None, "b": "y"}]])],
 }
 
 
@@ -177,11 +232,30 @@ def test_a_column_of_every_type_with_nulls_and_of_slices(name: str, column: Any,
     check(table.slice(part.start, part.stop - part.start), BY_ID, schema_of(), left=0)
 
 
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_the_plain_form_of_a_type_is_encoded_by_kernels(kind: str) -> None:
+    if kind == "blob":
+        return
+    known = schema_of().properties[kind]
+    column = COLUMNS[kind][0]
+    for key in (entry_key(kind), ITEM):
+        entries = entries_of(known, key, column, np.zeros(4, bool))
+        assert entries is not None
+        assert entries.is_null().equals(column.is_null())
+
+
 VECTORS = {
     "fixed": pa.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], pa.list_(pa.float32(), 2)),
     "fixed with nulls": pa.array([[1.0, 2.0], None, [5.0, 6.0]], pa.list_(pa.float32(), 2)),
     "list": pa.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], pa.list_(pa.float32())),
     "list with nulls": pa.array([[1.0, 2.0], None, [5.0, 6.0]], pa.list_(pa.float32())),
+    "fixed with a null whose numbers are null": pa.FixedSizeListArray.from_arrays(
+        pa.array([1.0, 2.0, None, None, 5.0, 6.0], pa.float32()), 2, mask=pa.array([False, True, False])
+    ),
+    "list with a null that has numbers": pa.ListArray.from_arrays(
+        [0, 2, 4, 6], pa.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), mask=pa.array([False, True, False])
+    ),
+    "no vector at all": pa.array([None, None, None], pa.list_(pa.float32())),
     "large list of float64": pa.array([[1.0, 2.0], [0.1, 4.0], [5.0, 6.0]], pa.large_list(pa.float64())),
     "float16": pa.array([[1.0, 2.0], [0.5, 4.0], [5.0, 6.0]], pa.list_(pa.float16(), 2)),
     "integers": pa.array([[1, 2], [3, 4], [5, 6]], pa.list_(pa.int32())),
@@ -236,7 +310,7 @@ def test_names_that_are_no_tenants_or_not_allowed_are_left_to_the_way_of_rows() 
     table = pa.table({"id": ids(4), "tenant": ["a", "not a tenant", None, "b"]})
     assert [one is None for one in check(table, mapper, schema)] == [False, True, True, False]
     encoder = ColumnEncoder(mapper, ObjectEncoder(schema), schema, AllowedTenants.of(["a"]))
-    parts = list(encoder.encode_table(table.slice(0, 4), lambda: LIMITS))
+    parts = list(encoded(encoder, table.slice(0, 4)))
     assert [type(part) for part in parts] == [Block, Rows, Rows, Rows]
 
 
@@ -295,6 +369,11 @@ BAD = {
     "a number": {"number": pa.array([1.0, np.inf, 2.0])},
     "an integer as a number": {"number": pa.array([1, -(2**53) - 1, 2])},
     "a date": {"date": pa.array(["2024-05-01T12:00:00Z", "tomorrow", None])},
+    "a year": {"date": pa.array([0, LAST + 86_400, 1], pa.timestamp("s", "UTC"))},
+    "a date of none": {"date": pa.array([0, 2**62, 1], pa.timestamp("s", "UTC"))},
+    "a UUID": {"uuid": pa.array([ids(1)[0], "none", None])},
+    "a number in a list": {"numbers": pa.array([[1.0], [1.0, np.nan], [2.0]])},
+    "a member": {"object": pa.array([{"a": 1}, {"a": 2**53 + 1}, None])},
     "an item": {"ints": pa.array([[1], [1, None], [2]])},
     "no id": {"id": pa.array([ids(1)[0], None, ids(2)[1]])},
     "no key": {"id": pa.array(["a", "", "b"])},
@@ -322,6 +401,15 @@ UNUSUAL = {
     "no column of ids": (pa.table({"text": ["a", "b"]}), BY_ID),
     "no column of vectors": (pa.table({"id": ids(2)}), WITH_VECTOR),
     "ids of content, but none": (pa.table({"id": ids(2)}), Mapper("Article", properties=[])),
+    "two fields of a name": (
+        pa.table(
+            {
+                "id": ids(2),
+                "object": pa.StructArray.from_arrays([pa.array([1, 2]), pa.array([3, 4])], ["a", "a"]),
+            }
+        ),
+        BY_ID,
+    ),
     "a function": (pa.table({"id": ids(2)}), Mapper("Article", id_field=lambda row: row["id"])),
     "tenants that are no text": (
         pa.table({"id": ids(2), "tenant": NO_TEXT}),
@@ -335,6 +423,25 @@ UNUSUAL = {
 def test_what_is_unusual_goes_by_rows_altogether(kind: str) -> None:
     table, mapper = UNUSUAL[kind]
     assert by_columns(table, mapper, schema_of()) == [None, None]
+
+
+def test_of_few_rows_in_a_chunk_the_way_of_rows_is_the_shorter() -> None:
+    few, many = (pa.table({"id": ids(count), "text": ["a"] * count}) for count in (FEW - 1, FEW))
+    encoder = ColumnEncoder(BY_ID, ObjectEncoder(schema_of()), schema_of())
+    parts = list(encoder.encode_table(pa.concat_tables([few, many, few]), lambda: LIMITS))
+    assert [type(part) for part in parts] == [Rows, Block, Rows]
+    assert parts[0] == Rows(0, FEW - 1) and parts[2] == Rows(2 * FEW - 1, 3 * FEW - 2)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+def test_a_column_of_codes_is_as_large_as_what_it_stands_for(kind: pa.DataType) -> None:
+    codes = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array(["x" * 50_000], kind))
+    table = pa.table({"id": ids(200), "text": codes})
+    encoder = ColumnEncoder(BY_ID, ObjectEncoder(schema_of()), schema_of())
+    with mock.patch.object(encoder, "_encode", wraps=encoder._encode) as encode:
+        parts = list(encoder.encode_table(table, lambda: LIMITS))
+    assert all(call.args[0].rows * 50_000 < LIMITS[1] for call in encode.call_args_list)
+    assert sum(map(len, parts)) == 200
 
 
 def test_unknown_properties_are_dropped_or_guessed_as_in_rows() -> None:
@@ -359,17 +466,21 @@ def test_a_table_is_cut_evenly_into_parts_that_make_a_request_each() -> None:
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(rows * length, np.float32)), length)
         table = pa.table({"id": ids(rows), "vector": vectors})
         encoder = ColumnEncoder(WITH_VECTOR, ObjectEncoder(schema_of()), schema_of())
-        return [
-            len(part)
-            for part in encoder.encode_table(table, lambda: (2_000, 4_000_000))
-            if isinstance(part, Block)
-        ]
+        return [len(part) for part in encoded(encoder, table, (2_000, 4_000_000)) if isinstance(part, Block)]
 
     assert lengths(4_000, 128) == [2_000, 2_000]
     assert lengths(2_001, 1) == [1_001, 1_000]
     assert lengths(1_000, 1_536) == [500, 500]
     assert lengths(3, 60_000) == [3]
     assert lengths(40, 60_000) == [14, 14, 12]
+
+
+def test_columns_that_are_not_written_do_not_count() -> None:
+    table = pa.table({"id": ids(1_000), "text": ["a"] * 1_000, "other": ["x" * 50_000] * 1_000})
+    encoder = ColumnEncoder(
+        Mapper("Article", id_field="id", properties=["text"]), ObjectEncoder(schema_of()), schema_of()
+    )
+    assert [len(part) for part in encoded(encoder, table)] == [1_000]
 
 
 def test_a_table_of_several_chunks_and_of_more_rows_than_are_encoded_at_once() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
 from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
@@ -22,8 +21,10 @@ import pyarrow.types as pt
 from weaviate_io import wire
 from weaviate_io.encoding import ObjectEncoder, check_tenant, vector_head
 from weaviate_io.errors import RowError
-from weaviate_io.framing import EMPTY_LIST, FALSE, TRUE, delimited, number_value, struct_entry, varint
+from weaviate_io.framing import EMPTY_LIST, delimited, struct_entry, varint
 from weaviate_io.mapping import Mapper, id_of
+from weaviate_io.pieces import Piece, contents, joined, lengths, of_each, of_fixed_size, sum_of, where
+from weaviate_io.property_columns import are_canonical, entries_of, texts_of
 from weaviate_io.request import Block
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.tenants import AllowedTenants
@@ -38,9 +39,6 @@ FEW = 64
 
 Limits = Callable[[], tuple[int, int]]
 """Gives the most objects and the most bytes that a block should have now."""
-
-Piece = Union[bytes, pa.Array]
-"""Bytes that are the same in every row, or a binary array of those of each; a null stands for none."""
 
 
 class Rows(NamedTuple):
@@ -98,7 +96,11 @@ class ColumnEncoder:
         """
         start = 0
         for batch in [table] if isinstance(table, pa.RecordBatch) else table.to_batches():
-            size = _rows_at_once(batch, *limits())
+            if batch.num_rows < FEW:
+                yield Rows(start, start + batch.num_rows)
+                start += batch.num_rows
+                continue
+            size = self._rows_at_once(batch, *limits())
             for offset in range(0, batch.num_rows, size):
                 part = batch.slice(offset, size)
                 for encoded in self._encode(columns_of_batch(part), start, *limits()):
@@ -114,6 +116,17 @@ class ColumnEncoder:
             yield Rows(0, len(rows))
         else:
             yield from self._encode(columns, 0, *limits())
+
+    def _rows_at_once(self, batch: pa.RecordBatch, most_objects: int, most_bytes: int) -> int:
+        """How many rows are encoded at once: parts of one size, a request each as far as can be told before."""
+        used = self._mapper.used_fields
+        named = zip(batch.schema.names, batch.columns, strict=True)
+        try:
+            size = sum(_bytes_of(column) for name, column in named if used is None or name in used)
+        except pa.ArrowException:  # some versions cannot tell it of views
+            size = 0
+        parts = math.ceil(max(1, batch.num_rows / max(FEW, most_objects), ENCODED * size / most_bytes))
+        return max(1, math.ceil(batch.num_rows / parts))
 
     def _encode(
         self, columns: Columns, start: int, most_objects: int, most_bytes: int
@@ -145,18 +158,18 @@ class ColumnEncoder:
             if piece is not None:
                 keys.add(key)
                 properties.append(piece)
-        entries = _sum_of(properties, columns.rows)
+        entries = sum_of(properties, columns.rows)
         if mapper.id_field is None:
             uuids, id_piece = self._ids_of_content(properties, bad)
         else:
             uuids, id_piece = _ids(columns, _known(columns, mapper.id_field), bad)
         tenants, tenant_pieces = self._tenants(columns, bad)
         vectors, has_vectors = self._vectors(columns, bad)
-        pieces: list[Piece] = [b"\x0a\x24", id_piece, _of_each(entries, _properties_head), *properties]
+        pieces: list[Piece] = [b"\x0a\x24", id_piece, of_each(entries, _properties_head), *properties]
         pieces += [delimited(b"\x22", schema.name.encode()), *tenant_pieces, *vectors]
-        lengths = _sum_of(pieces, columns.rows)
-        pieces = [_of_each(lengths, _object_head), *pieces]
-        sizes = _lengths(pieces[0]) + lengths
+        inside = sum_of(pieces, columns.rows)
+        pieces = [of_each(inside, _object_head), *pieces]
+        sizes = lengths(pieces[0]) + inside
         return _Encoded(pieces, sizes, uuids, tenants, has_vectors), bad
 
     def _properties(self, columns: Sequence[str]) -> Mapping[str, str]:
@@ -178,9 +191,9 @@ class ColumnEncoder:
         if encoder is None:
             return key, None
         known = self._schema.properties.get(name)
-        if known is not None and known.data_type in _FAST:
-            column = columns.array(field)
-            piece = None if column is None else _FAST[known.data_type](key, column, bad)
+        column = None if known is None else columns.array(field)
+        if known is not None and column is not None:
+            piece = entries_of(known, key, column, bad)
             if piece is not None:
                 return key, piece
         entries: list[Optional[bytes]] = []
@@ -268,12 +281,12 @@ class ColumnEncoder:
         if not np.isfinite(data).all():
             bad |= ~np.isfinite(data.reshape(-1, length)).all(axis=1) & ~empty
         head, tail = vector_head(name, 4 * length)
-        values = _fixed_binary(data.view(np.uint8).reshape(-1, 4 * length), empty)
+        values = of_fixed_size(data.view(np.uint8).reshape(-1, 4 * length), empty)
         if not empty.any():
             return [head, values, tail] if tail else [head, values], ~empty
         present = pa.array(~empty)
-        fields: list[Piece] = [_where(present, head), values]
-        return [*fields, _where(present, tail)] if tail else fields, ~empty
+        fields: list[Piece] = [where(present, head), values]
+        return [*fields, where(present, tail)] if tail else fields, ~empty
 
     def _vector_by_value(self, name: str, values: list[Any], bad: np.ndarray) -> tuple[list[Piece], np.ndarray]:
         fields: list[Optional[bytes]] = []
@@ -288,18 +301,12 @@ class ColumnEncoder:
         return [pa.array(fields, pa.binary())], np.array([field is not None for field in fields])
 
 
-def _rows_at_once(batch: pa.RecordBatch, most_objects: int, most_bytes: int) -> int:
-    """How many rows are encoded at once: parts of one size that make a request each, as far as can be told before."""
-    try:
-        size = batch.nbytes
-    except pa.ArrowException:  # some versions cannot tell it of views
-        size = 0
-    parts = math.ceil(max(1, batch.num_rows / max(FEW, most_objects), ENCODED * size / most_bytes))
-    return max(1, math.ceil(batch.num_rows / parts))
-
-
-def _where(present: pa.BooleanArray, field: bytes) -> pa.Array:
-    return pc.if_else(present, pa.scalar(field, pa.binary()), pa.scalar(None, pa.binary()))
+def _bytes_of(column: pa.Array) -> int:
+    """Bytes of a column once each row has its own value."""
+    texts = texts_of(column.dictionary) if pt.is_dictionary(column.type) else None
+    if texts is None:
+        return column.nbytes
+    return pc.sum(pc.binary_length(texts).take(column.indices)).as_py() or 0
 
 
 def _known(columns: Columns, field: Any) -> str:
@@ -319,7 +326,7 @@ def _blocks(
         end = min(first + most_objects, stop, int(np.searchsorted(ends, before + most_bytes, "right")))
         pieces = [one if isinstance(one, bytes) else one.slice(first, end - first) for one in encoded.pieces]
         yield Block.of_rows(
-            _joined(pieces),
+            contents(joined(pieces)).to_pybytes(),
             encoded.sizes[first:end].tolist(),
             encoded.uuids[first:end],
             encoded.tenants[first:end],
@@ -327,60 +334,6 @@ def _blocks(
             start + first,
         )
         first = end
-
-
-def _joined(pieces: Sequence[Piece]) -> bytes:
-    """All rows one after the other: what the kernel makes of them is an array whose values lie like that."""
-    fused: list[Piece] = []  # the kernel goes from piece to piece in every row
-    for piece in pieces:
-        if fused and isinstance(piece, bytes) and isinstance(fused[-1], bytes):
-            fused[-1] += piece
-        else:
-            fused.append(piece)
-    scalars = [pa.scalar(one, pa.binary()) if isinstance(one, bytes) else one for one in fused]
-    rows = pc.binary_join_element_wise(
-        *scalars, pa.scalar(b"", pa.binary()), null_handling="replace", null_replacement=b""
-    )
-    first, last = _offsets(rows)[[0, -1]]
-    return rows.buffers()[2].slice(first, last - first).to_pybytes()
-
-
-def _offsets(array: pa.Array) -> np.ndarray:
-    """Where the values of an array of texts or bytes begin, and the last one ends."""
-    return np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
-
-
-def _lengths(piece: Piece) -> Any:
-    if isinstance(piece, bytes):
-        return len(piece)
-    if not piece.null_count:
-        return np.diff(_offsets(piece))
-    return pc.fill_null(pc.binary_length(piece), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-
-
-def _sum_of(pieces: Sequence[Piece], rows: int) -> np.ndarray:
-    total = np.zeros(rows, np.int64)
-    for piece in pieces:
-        total += _lengths(piece)
-    return total
-
-
-def _of_each(sizes: np.ndarray, make: Callable[[int], bytes]) -> Piece:
-    """What is made of each size, bytes where they are all the same."""
-    largest = int(sizes.max(initial=0))
-    if largest == sizes.min(initial=largest):
-        return make(largest)
-    if largest < _TABLE:
-        return _table(make).take(pa.array(sizes))
-    return pa.array(map(make, sizes.tolist()), pa.binary())
-
-
-_TABLE = 1 << 14
-
-
-@cache
-def _table(make: Callable[[int], bytes]) -> pa.Array:
-    return pa.array(map(make, range(_TABLE)), pa.binary())
 
 
 def _object_head(size: int) -> bytes:
@@ -394,112 +347,12 @@ def _properties_head(size: int) -> bytes:
 
 def _ids(columns: Columns, field: str, bad: np.ndarray) -> tuple[list[str], pa.Array]:
     given, column = columns.values(field), columns.array(field)
-    texts = None if column is None else _texts(column)
-    if texts is not None and not texts.null_count and _are_canonical(texts):
+    texts = None if column is None else texts_of(column)
+    if texts is not None and not texts.null_count and are_canonical(texts):
         return given, texts.cast(pa.binary())
     ids = [id_of(key) for key in given]
     bad |= np.array([one is None for one in ids])
     return [one or "" for one in ids], pa.array(ids, pa.binary())
-
-
-def _are_canonical(texts: pa.StringArray) -> bool:
-    """Whether all are UUIDs in the form that the server gives them."""
-    offsets = _offsets(texts)
-    if (np.diff(offsets) != len(_UUID_FORM)).any():
-        return False
-    characters = texts.buffers()[2].slice(offsets[0], offsets[-1] - offsets[0]).to_pybytes()
-    return characters.translate(_UUID_CHARACTERS) == len(texts) * _UUID_FORM
-
-
-_UUID_FORM = b"hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh"
-_UUID_CHARACTERS = bytes.maketrans(b"0123456789abcdefh", b"hhhhhhhhhhhhhhhh?")
-
-
-def _text(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
-    texts = _texts(column)
-    if texts is None:
-        return None
-    texts.validate(full=True)  # Arrow checks no text by itself, and the server refuses the whole request
-    lengths = pc.binary_length(texts)
-    longest = pc.max(lengths).as_py() or 0
-    if longest >= _LONGEST_TEXT:
-        return None
-    heads = _text_heads(key, 1 << longest.bit_length())
-    return pc.binary_join_element_wise(
-        heads.take(lengths), texts.cast(pa.binary()), pa.scalar(b"", pa.binary())
-    )
-
-
-def _texts(column: pa.Array) -> Optional[pa.StringArray]:
-    """The column as plain texts, None where it has none."""
-    if pt.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pt.is_large_string(column.type) or pt.is_string_view(column.type):
-        column = column.cast(pa.string())
-    return column if pt.is_string(column.type) else None
-
-
-_LONGEST_TEXT = 1 << 13
-
-
-@lru_cache(256)
-def _text_heads(key: bytes, count: int) -> pa.Array:
-    """What stands before a text of so many bytes in its entry of the ``Struct``."""
-    heads = []
-    for size in range(count):
-        value = b"\x1a" + varint(size)
-        inner = key + varint(len(value) + size) + value
-        heads.append(b"\x0a" + varint(len(inner) + size) + inner)
-    return pa.array(heads, pa.binary())
-
-
-def _number(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
-    if pt.is_floating(column.type) and not pt.is_float16(column.type):
-        numbers, empty = _numbers(column, np.float64)
-        bad |= ~np.isfinite(numbers) & ~empty
-        return _number_entries(key, numbers, empty)
-    return _integer(key, column, bad)
-
-
-def _integer(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
-    if not pt.is_integer(column.type):
-        return None
-    integers, empty = _numbers(column, None)
-    bad |= ((integers > wire.MAX_EXACT_INT) | (integers < -wire.MAX_EXACT_INT)) & ~empty
-    return _number_entries(key, integers.astype(np.float64), empty)
-
-
-def _numbers(column: pa.Array, kind: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers, 0 for a null, and which are null."""
-    empty = column.is_null().to_numpy(zero_copy_only=False)
-    filled = pc.fill_null(column, 0) if column.null_count else column
-    numbers = filled.to_numpy(zero_copy_only=False)
-    return (numbers if kind is None else numbers.astype(kind)), empty
-
-
-def _number_entries(key: bytes, numbers: np.ndarray, empty: np.ndarray) -> pa.Array:
-    entry = struct_entry(key, number_value(0.0))
-    rows = np.empty((len(numbers), len(entry)), np.uint8)
-    rows[:] = np.frombuffer(entry, np.uint8)
-    rows[:, -8:] = np.ascontiguousarray(numbers, "<f8").view(np.uint8).reshape(-1, 8)
-    return _fixed_binary(rows, empty)
-
-
-def _boolean(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
-    if not pt.is_boolean(column.type):
-        return None
-    true, false = (pa.scalar(struct_entry(key, value), pa.binary()) for value in (TRUE, FALSE))
-    return pc.if_else(column, true, false)
-
-
-_FAST: dict[str, Any] = {
-    "text": _text,
-    "string": _text,
-    "int": _integer,
-    "number": _number,
-    "boolean": _boolean,
-}
-"""By data type: makes the entries of a column, None where the column is of a type that it does not know."""
 
 
 def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, int, np.ndarray]]:
@@ -515,30 +368,30 @@ def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, int, np.ndarray
     if pt.is_fixed_size_list(kind):
         length = kind.list_size
         values = column.values.slice(column.offset * length, len(column) * length)
-    elif (pt.is_list(kind) or pt.is_large_list(kind)) and len(column) and not empty.any():
-        offsets = column.offsets.to_numpy()
-        length = int(offsets[1] - offsets[0])
-        if (np.diff(offsets) != length).any():
+    elif pt.is_list(kind) or pt.is_large_list(kind):
+        places = column.offsets.to_numpy()
+        sizes = np.diff(places)
+        length = int(sizes.max(initial=0))
+        if (sizes != np.where(empty, 0, length)).any():
             return None
-        values = column.values.slice(int(offsets[0]), len(column) * length)
+        values = column.values.slice(int(places[0]), int(places[-1] - places[0]))
     else:
         return None
-    if not pt.is_floating(values.type) or pt.is_float16(values.type) or values.null_count:
+    if not pt.is_floating(values.type) or pt.is_float16(values.type):
         return None
-    return values.to_numpy(), length, empty
+    if values.null_count:
+        missing = values.is_null().to_numpy(zero_copy_only=False).reshape(-1, length).any(axis=1)
+        if (missing & ~empty).any():
+            return None
+        values = pc.fill_null(values, 0)
+    flat = values.to_numpy()
+    if len(flat) < len(column) * length:
+        flat = np.zeros((len(column), length), flat.dtype)
+        flat[~empty] = values.to_numpy().reshape(-1, length)
+    return flat.reshape(-1), length, empty
 
 
 def _float_vectors(vectors: list[Any]) -> Optional[tuple[np.ndarray, int, np.ndarray]]:
     """The same for vectors as Python has them."""
     flat = stacked(vectors)
     return None if flat is None else (flat, len(flat) // len(vectors), np.zeros(len(vectors), bool))
-
-
-def _fixed_binary(rows: np.ndarray, empty: np.ndarray) -> pa.Array:
-    """Rows of as many bytes each as a binary array, without a copy."""
-    count, size = rows.shape
-    offsets = np.arange(count + 1, dtype=np.int32) * np.int32(size)
-    mask = pa.array(~empty).buffers()[1] if empty.any() else None
-    return pa.Array.from_buffers(
-        pa.binary(), count, [mask, pa.py_buffer(offsets), pa.py_buffer(rows.reshape(-1))], -1 if mask else 0
-    )

@@ -114,8 +114,18 @@ class Mapper:
     @property
     def required_fields(self) -> Optional[list[Any]]:
         """The fields without which a row may be refused, None where these are all."""
-        if self.properties is not None:
+        return self._named_fields if self.properties is None else None
+
+    @property
+    def used_fields(self) -> Optional[list[Any]]:
+        """The fields that a row is asked for, None where all of them are properties."""
+        if self.properties is None:
             return None
+        chosen: Any = self.properties
+        return [*self._named_fields, *(chosen.values() if isinstance(chosen, Mapping) else chosen)]
+
+    @property
+    def _named_fields(self) -> list[Any]:
         vectors = self.vector_field
         named = vectors.values() if isinstance(vectors, Mapping) else [vectors]
         return [field for field in (self.id_field, self.tenant_field, *named) if field is not None]
