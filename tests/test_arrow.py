@@ -147,6 +147,40 @@ def test_types_within_types():
     ]
 
 
+def test_a_key_that_comes_twice_is_not_dropped():
+    array = pa.array([[("a", 1), ("a", 2)], [("a", 3)], None], pa.map_(pa.string(), pa.int64()))
+    assert values(array) == [[("a", 1), ("a", 2)], {"a": 3}, None]
+
+
+def test_two_fields_of_one_name_are_refused():
+    array = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])
+    with pytest.raises(ValueError, match="two fields of a struct are named 'a'; rename one of them"):
+        values(array)
+
+
+def test_a_zone_that_nobody_knows_is_utc():
+    array = pa.array([0], pa.timestamp("us", "Nowhere/At_All"))
+    assert values(array) == [datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)]
+
+
+NESTED_CODES = {
+    "codes of views": pa.DictionaryArray.from_arrays(
+        pa.array([1, None, 0]), pa.array(["a", "b"], pa.string_view())
+    ),
+    "runs of views": pa.RunEndEncodedArray.from_arrays([1, 2, 3], pa.array(["b", None, "a"], pa.string_view())),
+    "runs of codes": pa.RunEndEncodedArray.from_arrays(
+        [1, 2, 3], pa.array(["b", None, "a"]).dictionary_encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED_CODES)
+def test_codes_and_runs_of_any_type(kind):
+    array = NESTED_CODES[kind]
+    assert values(array) == ["b", None, "a"]
+    assert values(array.slice(1)) == [None, "a"]
+
+
 def test_maps_are_dicts():
     array = pa.array([[("a", 1)], None, [], [("b", None), ("c", 3)]], pa.map_(pa.string(), pa.int8()))
     assert values(array) == [{"a": 1}, None, {}, {"b": None, "c": 3}]

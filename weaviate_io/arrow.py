@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as pt
 
 _ROWS_PER_BATCH = 1_000
@@ -28,21 +27,20 @@ def rows(table: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:
     Lists of floats, of fixed size or not, become numpy arrays without a copy, of their own float type, unless
     they have nulls in them. Timestamps become ``datetime``, aware where they have a zone; one that needs
     nanoseconds or lies outside the years 1 to 9999 becomes RFC 3339 text (in UTC, if it has a zone). Maps
-    become dicts, UUIDs text, bytes and decimals stay what they are, and a null is ``None``.
+    become dicts, or lists of pairs where a key comes twice; UUIDs become text. Bytes and decimals stay what they
+    are, and a null is ``None``.
 
     Args:
       table: the table or record batch.
 
     Raises:
-      ValueError: when two columns have the same name.
+      ValueError: when two columns, or two fields of a struct, have the same name.
 
     >>> next(rows(pa.table({"title": ["Dune"], "pages": pa.array([412], pa.int16())})))
     {'title': 'Dune', 'pages': 412}
     """
     names = table.schema.names
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two columns are named {name!r}; rename one of them")
+    _check_names(names, "two columns")
     batches = [table] if isinstance(table, pa.RecordBatch) else table.to_batches()
     for batch in batches:
         for start in range(0, batch.num_rows, _ROWS_PER_BATCH):
@@ -59,13 +57,29 @@ def values(array: pa.Array) -> list[Any]:
     if isinstance(array, pa.ExtensionArray):
         return _extension(array)
     if pt.is_dictionary(kind):
-        return values(array.dictionary_decode())
+        return _taken(array.dictionary, array.indices)
     if pt.is_run_end_encoded(kind):
-        return values(pc.run_end_decode(array))
+        places = np.arange(array.offset, array.offset + len(array))
+        return _taken(array.values, pa.array(np.searchsorted(array.run_ends.to_numpy(), places, side="right")))
     for is_kind, convert in _CONVERSIONS:
         if is_kind(kind):
             return convert(array)
     return _plain(array)
+
+
+def _check_names(names: list[str], what: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} are named {name!r}; rename one of them")
+
+
+def _taken(items: pa.Array, places: pa.Array) -> list[Any]:
+    """The values at some places, None where the place is null."""
+    try:
+        return values(items.take(places))
+    except pa.ArrowNotImplementedError:  # of views
+        known = values(items)
+        return [None if place is None else known[place] for place in places.to_pylist()]
 
 
 def _plain(array: pa.Array) -> list[Any]:
@@ -146,6 +160,7 @@ def _slices(items: pa.Array) -> Callable[[int, int], Any]:
 
 def _structs(array: pa.StructArray) -> list[Any]:
     names = [field.name for field in array.type]
+    _check_names(names, "two fields of a struct")
     columns = [values(column) for column in array.flatten()]
     valid = array.is_valid().to_pylist()
     if not columns:
@@ -164,9 +179,14 @@ def _maps(array: pa.MapArray) -> list[Any]:
     items = values(array.items.slice(first, end - first))
     bounds = (offsets - first).tolist()
     return [
-        dict(zip(keys[a:b], items[a:b], strict=True)) if ok else None
+        _map(keys[a:b], items[a:b]) if ok else None
         for a, b, ok in zip(bounds, bounds[1:], array.is_valid().to_pylist(), strict=False)
     ]
+
+
+def _map(keys: list[Any], items: list[Any]) -> dict[Any, Any] | list[tuple[Any, Any]]:
+    made = dict(zip(keys, items, strict=True))
+    return made if len(made) == len(keys) else list(zip(keys, items, strict=True))
 
 
 def _timestamps(array: pa.TimestampArray) -> list[Any]:
@@ -189,7 +209,7 @@ def _in_datetime(array: pa.TimestampArray, zone: str | None) -> list[Any]:
     # Nanoseconds would become pandas' type where pandas is installed.
     try:
         return array.cast(pa.timestamp("us", zone)).to_pylist()
-    except OverflowError:  # year 1 or 9999, moved out of the calendar by its zone
+    except Exception:  # year 1 or 9999, moved out of the calendar by its zone, or a zone that nobody knows
         return array.cast(pa.timestamp("us", "UTC")).to_pylist()
 
 
