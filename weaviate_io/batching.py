@@ -29,7 +29,7 @@ from apache_beam.transforms.util import GroupIntoBatches
 from apache_beam.typehints.sharded_key_type import ShardedKeyType
 from apache_beam.utils.sharded_key import ShardedKey
 
-from weaviate_io.request import Entry
+from weaviate_io.request import Block, Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 
@@ -186,6 +186,13 @@ class BundleBuffer:
         if self._bytes > self._limit:
             return (*batches, self._close(max(self._open, key=lambda name: self._open[name].bytes)))
         return batches
+
+    def overtaken_by(self, schema: CollectionSchema, block: Block) -> Sequence[_Batch]:
+        """What has to go before a block that does not wait: older ones of its objects, with the company they have."""
+        waiting = self._open.get(schema.name)
+        if waiting is None or set(waiting.objects.keys).isdisjoint(block.keys):
+            return ()
+        return (self._close(schema.name),)
 
     def flush(self) -> Iterator[_Batch]:
         """Give out everything."""

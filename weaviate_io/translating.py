@@ -148,7 +148,10 @@ class Translator(Translates):
                     yield translated
 
     def _by_columns(self, name: str, sender: Sender) -> tuple[CollectionSchema, ColumnEncoder, Limits]:
-        schema, encoder = self._encoders.get(name)
+        try:
+            schema, encoder = self._encoders.get(name)
+        except CollectionNotFound as error:
+            raise WeaviateError(str(error)) from None
         if self._columns is None or self._columns.encoder is not encoder:
             self._columns = ColumnEncoder(self._mapper, encoder, schema, self._settings.allowed_tenants)
         return schema, self._columns, lambda: (sender.request_size(schema), sender.max_bytes)

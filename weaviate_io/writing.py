@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import Any, Optional, Union
 from urllib.parse import urlsplit
 
@@ -153,7 +153,7 @@ class WriteInBundleFn(_Sending, _Translating):
         ):
             origin = self._origin = value.with_value(None)  # one for all elements in a row that share it
         if type(element) is not dict or not self._translator.takes_rows:
-            return _one_by_one(self._write_element(element, origin))
+            return _one_by_one(chain(self._write_rows(), self._write_element(element, origin)))
         return _one_by_one(self._write_rows()) if self._rows.add(element, origin) else ()
 
     def finish_bundle(self) -> Iterable[Any]:
@@ -187,7 +187,7 @@ class WriteInBundleFn(_Sending, _Translating):
         schema, objects = translated
         if isinstance(objects, Block):
             objects.belong_to(origins, elements)
-            batches: Sequence[Any] = (translated,)
+            batches: Sequence[Any] = (*self._buffer.overtaken_by(schema, objects), translated)
         else:
             objects.origin, objects.element = origins[0], elements[0]
             batches = self._buffer.add(schema, objects)
