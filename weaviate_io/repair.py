@@ -23,6 +23,7 @@ from weaviate_io.request import Entry, Request, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.verification import Search, by_cursor, by_ids, stored_ids, tenants_of, unindexed_ids
 
+_QUESTIONS_AT_ONCE = 32  # one for each tenant; the server's queries are for others, too
 _LOOKS_AGAIN = 5  # of a replica that may not have got yet what others acknowledged
 
 
@@ -47,8 +48,8 @@ class Method(Protocol):
     def asks_before(self, request: Request) -> bool:
         """Whether :meth:`prepare` asks the server about a request."""
 
-    def question(self, request: Request) -> Optional[Any]:
-        """A search that spares the rest of :meth:`prepare` where it finds nothing, if there is such a one."""
+    def questions(self, request: Request) -> Sequence[Any]:
+        """Searches that spare the rest of :meth:`prepare` where none finds anything, if there are such."""
 
     def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
         """Look at a request that is about to be sent; takes out what needs no sending, and gives its outcomes.
@@ -97,14 +98,13 @@ class BatchObjects:
             and (request.block is not None or any(not entry.attempts for entry in request.entries))
         )
 
-    def question(self, request: Request) -> Optional[Any]:
+    def questions(self, request: Request) -> Sequence[Any]:
         if request.block is None or self._verify != "existing":
-            return None
+            return ()
         ids = _ids_of(request)
-        if len(ids) != 1:
-            return None
-        ((tenant, uuids),) = ids.items()
-        return by_ids(request.schema.name, tenant, uuids)
+        if len(ids) > _QUESTIONS_AT_ONCE:
+            return ()
+        return [by_ids(request.schema.name, tenant, uuids) for tenant, uuids in ids.items()]
 
     def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
         """Plan the repair of what is stored already without being indexed.

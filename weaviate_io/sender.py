@@ -210,20 +210,25 @@ class Sender:
         elif not self._method.asks_before(request):
             self._looked(request, *self._prepare(request))
         else:
-            question = self._method.question(request)
-            call = None if question is None else self._client.start_search(question)
-            if call is None:
+            calls = [self._client.start_search(question) for question in self._method.questions(request)]
+            if not calls:
                 self._look(request)
-            else:
-                self._flow.look()
-                call.add_done_callback(lambda done: self._answered_question(request, done))
+                return
+            self._flow.look()
+            unanswered = iter(
+                range(len(calls) - 1, -1, -1)
+            )  # to take the next is one step, whatever thread does it
+            for call in calls:
+                call.add_done_callback(
+                    lambda _: None if next(unanswered) else self._answered_questions(request, calls)
+                )
 
-    def _answered_question(self, request: Request, call: Any) -> None:
+    def _answered_questions(self, request: Request, calls: Sequence[Any]) -> None:
         """Called by gRPC, in a thread of its own. What can be sent is sent at once: the owner may be busy for long."""
         self._flow.looked()
         try:
-            is_answered = call.code() is grpc.StatusCode.OK
-            if is_answered and not proto.SearchReply.FromString(call.result()).results:
+            is_answered = all(call.code() is grpc.StatusCode.OK for call in calls)
+            if is_answered and not any(proto.SearchReply.FromString(call.result()).results for call in calls):
                 request.is_prepared = True
                 suits = len(request) <= self.request_size(request.schema)
                 if suits and self._client.starts_at_once and self._flow.try_acquire():

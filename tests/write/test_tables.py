@@ -10,7 +10,8 @@ import pytest
 
 from tests.write.running import Done, run_write
 from weaviate_io import WriteToWeaviate, generate_uuid5
-from weaviate_io.objects import FailedObject
+from weaviate_io.objects import FailedObject, WeaviateObject
+from weaviate_io.sender import Sender
 from weaviate_io.testing import Disconnect, ErrorsWhere, FakeWeaviate, Ok
 
 SCHEMA = {
@@ -115,6 +116,66 @@ def test_of_equal_ids_the_last_is_stored_and_all_share_its_outcome(write: Any, f
     assert {title for title, _ in stored(fake).values()} == {f"title {n}" for n in range(1, 200, 2)}
 
 
+def as_table(count: int, title: str) -> pa.Table:
+    return pa.table({"number": np.arange(count), "title": [title] * count})
+
+
+OLD_BEFORE_NEW = {
+    "chunks of a table": [pa.concat_tables([as_table(100, "old"), as_table(2000, "new")])],
+    "tables": [as_table(100, "old"), as_table(2000, "new")],
+    "few rows before a table": [as_table(3, "old"), as_table(2000, "new")],
+    "dicts before a table": [*as_table(100, "old").to_pylist(), as_table(2000, "new")],
+    "dicts before others": [
+        *as_table(100, "old").to_pylist(),
+        *(WeaviateObject({"number": n, "title": "new"}, uuid=generate_uuid5(n)) for n in range(2000)),
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", OLD_BEFORE_NEW)
+def test_what_waits_for_company_is_not_overtaken_by_what_replaces_it(
+    write: Any, fake: FakeWeaviate, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    sent: dict[str, bytes] = {}
+    submit = Sender.submit
+
+    def watched(sender: Sender, schema: Any, objects: Any) -> Any:
+        for entry in objects:
+            sent[entry.uuid] = entry.payload
+        return submit(sender, schema, objects)
+
+    monkeypatch.setattr(Sender, "submit", watched)
+    done = write(OLD_BEFORE_NEW[kind], vector_field=None)
+    assert not done.failed and len(sent) == 2000
+    assert all(b"new" in payload for payload in sent.values())
+
+
+def test_others_that_wait_for_company_go_on_waiting(write: Any, fake: FakeWeaviate) -> None:
+    rest = pa.table({"number": np.arange(2000, 2003), "title": ["rest"] * 3})
+    write([rest, as_table(2000, "new"), as_table(2003, "rest").slice(2002)], vector_field=None)
+    assert sorted(batches(fake)) == [3, 2000]  # two of one id are one
+
+
+def test_a_table_for_a_collection_that_is_not_there_fails_the_job_in_one_line(
+    fake: FakeWeaviate, tmp_path: Any
+) -> None:
+    transform = WriteToWeaviate("Absent", url=fake.url, grpc_url=fake.grpc_url, id_field="number")
+    with pytest.raises(Exception, match="collection Absent does not exist") as raised:
+        run_write([table(100)], transform, tmp_path)
+    assert "CollectionNotFound" not in str(raised.value)
+
+
+def test_a_column_that_is_not_written_costs_no_row(write: Any, fake: FakeWeaviate) -> None:
+    unreadable = pa.DictionaryArray.from_arrays(pa.array([0] * 100), pa.array(["x"], pa.string_view()))
+    given = table(100, when=pa.array([1] * 100, pa.timestamp("us", "Nowhere/At_All")), code=unreadable)
+    keys = given["number"].to_pylist()
+    keys[3] = None
+    given = given.set_column(0, "number", pa.array(keys, pa.int64()))
+    done = write([given], properties=["title"])
+    assert [(one.position, one.reason) for one in done.failed] == [("table: row 3", "missing_id")]
+    assert len(done.written) == 99
+
+
 def test_what_may_be_stored_is_repaired(write: Any, fake: FakeWeaviate) -> None:
     fake.script(Disconnect(stored=True), Ok())
     done = write([table(600)])
@@ -157,6 +218,30 @@ def test_rows_of_tenants_share_a_request(fake: FakeWeaviate, tmp_path: Any) -> N
     assert {(tenant, uuid) for _, tenant, uuid in fake.objects} == {
         (one.tenant, one.uuid) for one in done.written
     }
+
+
+@pytest.mark.parametrize("tenants", [3, 40])
+def test_what_a_killed_worker_left_is_found_in_each_tenant(
+    fake: FakeWeaviate, tmp_path: Any, tenants: int
+) -> None:
+    fake.reset()
+    fake.create_collection({**SCHEMA, "multiTenancyConfig": {"enabled": True, "autoTenantCreation": True}})
+    given = table(800, tenant=[f"t{n % tenants}" for n in range(800)])
+
+    def write(given: pa.Table) -> Done:
+        names = {"id_field": "number", "vector_field": "embedding", "tenant_field": "tenant"}
+        return run_write(
+            [given], WriteToWeaviate("Article", url=fake.url, grpc_url=fake.grpc_url, **names), tmp_path
+        )
+
+    write(given.slice(400))
+    before = len(fake.requests)
+    write(given.slice(0, 400))
+    assert [one.method for one in fake.requests[before:]].count("Search") == tenants
+    fake.unindexed.update({("Article", f"t{n % tenants}", generate_uuid5(n)) for n in (5, 300)})
+    done = write(given.slice(0, 400))
+    assert done.counters["verified"] == 800 and done.counters["unindexed"] == 2
+    assert not done.failed and not fake.unindexed and len(fake.objects) == 800
 
 
 def test_the_level_of_consistency_goes_with_a_block(write: Any, fake: FakeWeaviate) -> None:

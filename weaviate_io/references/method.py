@@ -41,8 +41,8 @@ class BatchReferences:
     def asks_before(self, request: Request) -> bool:
         return self._looks_for_targets(request) or self._looks_for_existing(request)
 
-    def question(self, request: Request) -> Optional[Any]:
-        return None
+    def questions(self, request: Request) -> Sequence[Any]:
+        return ()
 
     def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
         outcomes: list[Outcome] = []
