@@ -9,7 +9,8 @@ float32 and three properties, made beforehand as far as the form allows.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -43,8 +44,16 @@ DESCRIPTION = {
 """The collection, as REST has it."""
 
 DIMENSIONS = 768
+IMAGE = 128
+"""Numbers of the smaller vector, where there are two."""
+
 BLOCK = 1000
 """Rows that are made at once; vectors repeat from block to block."""
+
+EVERYTHING = "Everything"
+"""A collection with tenants, two named vectors, and properties of all common types, as the null server describes it."""
+
+TENANTS = 10
 
 
 def run(name: str, objects: int, url: str, grpc_url: str) -> Cost:
@@ -103,6 +112,51 @@ def tables(block: int) -> Iterator[pa.RecordBatch]:
     yield pa.RecordBatch.from_pydict({"id": pa.array(_ids(block)), **_columns})
 
 
+_everything: dict[str, pa.Array] = {}
+
+
+def tables_of_everything(block: int) -> Iterator[pa.RecordBatch]:
+    """One record batch with a tenant, two vectors, ten properties, and a null in each tenth row of some of them."""
+    if not _everything:
+        numbers, some = range(BLOCK), [number % 10 > 0 for number in range(BLOCK)]
+        known = list(numpy_rows(0))
+
+        def with_nulls(values: Sequence[Any], kind: pa.DataType | None = None) -> pa.Array:
+            return pa.array([value if there else None for value, there in zip(values, some, strict=True)], kind)
+
+        _everything["tenant"] = pa.array([f"tenant{number % TENANTS}" for number in numbers])
+        _everything["text_vector"] = pa.array(list(_matrix()), pa.list_(pa.float32()))
+        image = [row[:IMAGE] for row in _matrix()]
+        _everything["image_vector"] = with_nulls(image, pa.list_(pa.float32(), IMAGE))
+        _everything["title"] = pa.array([row["title"] for row in known])
+        _everything["url"] = with_nulls([row["url"] for row in known])
+        _everything["views"] = with_nulls(numbers)
+        _everything["number"] = pa.array([number / 7 for number in numbers])
+        _everything["boolean"] = pa.array([number % 2 > 0 for number in numbers])
+        _everything["date"] = with_nulls([10**15 + number for number in numbers], pa.timestamp("us", "UTC"))
+        _everything["uuid"] = pa.array(_ids(BLOCK))
+        _everything["texts"] = with_nulls([[f"tag{number}", "common"] for number in numbers])
+        _everything["numbers"] = pa.array([[number / 3, number / 5, 1.0] for number in numbers])
+        _everything["object"] = with_nulls([{"name": f"name{number}", "number": number} for number in numbers])
+    yield pa.RecordBatch.from_pydict({"id": pa.array(_ids(block)), **_everything})
+
+
+_rows_of_everything: list[dict[str, Any]] = []
+
+
+def rows_of_everything(block: int) -> Iterator[dict[str, Any]]:
+    """The same as dicts of Python values, without nulls, which the official client takes for values."""
+    if not _rows_of_everything:
+        for row in next(tables_of_everything(0)).to_pylist():
+            vectors = {"text": row.pop("text_vector"), "image": row.pop("image_vector")}
+            row["uuid"] = uuid.UUID(row["uuid"])
+            named = {name: vector for name, vector in vectors.items() if vector is not None}
+            known = {name: value for name, value in row.items() if value is not None}
+            _rows_of_everything.append(known | {"embedding": named})
+    for object_id, row in zip(_ids(block), _rows_of_everything, strict=True):
+        yield row | {"id": object_id}
+
+
 class _Nothing(beam.DoFn):
     """Takes what a pipeline ends with. Its bundles end after those of the steps before it in the same stage."""
 
@@ -144,10 +198,10 @@ def source(make: Make) -> Load:
 def pipeline(make: Make, collection: str = COLLECTION, consumed: bool = False, **options: Any) -> Load:
     """A pipeline that writes; ``options`` are those of the write."""
 
+    options = {"id_field": "id", "vector_field": "embedding", **options}
+
     def load(blocks: int, url: str, grpc_url: str) -> None:
-        write = WriteToWeaviate(
-            collection, url=url, grpc_url=grpc_url, id_field="id", vector_field="embedding", **options
-        )
+        write = WriteToWeaviate(collection, url=url, grpc_url=grpc_url, **options)
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
             outputs = pipeline | beam.Create(range(blocks)) | beam.FlatMap(_Made(make)) | write
             outputs.failed | "failed" >> beam.ParDo(_Nothing())
@@ -188,19 +242,18 @@ def _official(url: str, grpc_url: str) -> Any:
 
 
 def official_batch(open_batch: Callable[[Any], Any], make: Make, name: str = COLLECTION) -> Load:
-    """The batches of the official client, opened as ``open_batch(collection.batch)``."""
+    """The batches of the official client, opened as ``open_batch(client.batch)``."""
 
     def load(blocks: int, url: str, grpc_url: str) -> None:
         with _official(url, grpc_url) as client:
-            collection = client.collections.get(name)
-            with open_batch(collection.batch) as batch:
+            with open_batch(client.batch) as batch:
                 for block in range(blocks):
                     for row in _Made(make)(block):
-                        vector = row.pop("embedding")
-                        batch.add_object(row, uuid=row.pop("id"), vector=vector)
+                        vector, tenant = row.pop("embedding"), row.pop("tenant", None)
+                        batch.add_object(name, row, uuid=row.pop("id"), vector=vector, tenant=tenant)
             mark()
-            if collection.batch.failed_objects:
-                raise SystemExit(f"{len(collection.batch.failed_objects)} objects failed")
+            if client.batch.failed_objects:
+                raise SystemExit(f"{len(client.batch.failed_objects)} objects failed")
 
     return load
 
@@ -259,6 +312,17 @@ CONTESTANTS: dict[str, Load] = {
     "record batches, bare loop": _bare_loop(tables),
     **{name: official_batch(open_batch, list_rows) for name, open_batch in BATCHES.items()},
     "official insert_many(1000)": official_insert_many(list_rows),
+    "source of everything": source(tables_of_everything),
+    "everything": pipeline(
+        tables_of_everything,
+        EVERYTHING,
+        vector_field={"text": "text_vector", "image": "image_vector"},
+        tenant_field="tenant",
+    ),
+    **{
+        f"everything, {name}": official_batch(open_batch, rows_of_everything, EVERYTHING)
+        for name, open_batch in BATCHES.items()
+    },
 }
 """By name: what takes a number of blocks, the REST and the gRPC address."""
 

@@ -22,7 +22,6 @@ START = 2_000
 """Two blocks: of a single one, ``beam.Create`` makes a pipeline with fewer steps."""
 
 SIZES = (10_000, 100_000, 1_000_000)
-LARGEST = 10_000_000
 EACH = 400_000
 """What one process loads, and each of two."""
 
@@ -71,9 +70,9 @@ def main() -> int:
     """Load more and more, by one process and by two, and compare."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--rounds", type=int, default=3, help="of all sizes but the largest, which runs once")
-    options.add_argument("--ten-million", action="store_true", help="10,000,000 objects too (minutes)")
+    options.add_argument("--largest", type=int, default=10_000_000, help="objects of the largest size")
     given = options.parse_args()
-    *sizes, largest = SIZES + (LARGEST,) * given.ten_million
+    largest = given.largest
     with NullServer() as server:
         server_us: list[float] = []
 
@@ -83,7 +82,7 @@ def main() -> int:
             server_us.append(1e6 * (server.cpu_seconds() - before) / cost.objects)
             return cost
 
-        small = {f"{size:,}": lambda size=size: alone(size, server) for size in (START, *sizes)}
+        small = {f"{size:,}": lambda size=size: alone(size, server) for size in (START, *SIZES)}
         two = {"1 process": watched, "2 processes": lambda: together(2, EACH, server)}
         rounds = alternate(small | two, given.rounds)
         (last,) = alternate({f"{largest:,}": lambda: alone(largest, server)}, 1)
@@ -100,7 +99,7 @@ def main() -> int:
 
     figures = [
         ratio(f"cost_at_{size:,}_of_that_at_{reference}", cost_of_reference(f"{size:,}"), 1.15)
-        for size in (*sizes, largest)
+        for size in (*SIZES, largest)
         if size != REFERENCE
     ]
     peaks = [last[f"{largest:,}"].peak_mb / costs[reference].peak_mb for costs in rounds]

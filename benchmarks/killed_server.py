@@ -34,6 +34,7 @@ from pipelines import check_collection
 from weaviate_io import WriteToWeaviate
 from weaviate_io.testing import WeaviateServer
 
+VERSION = "1.39.3"
 OBJECTS, LENGTH = 6000, 768
 KILLED_AT = (1500, 3500)  # objects that the server has
 WAYS = ("official", "weaviate_io")
@@ -133,7 +134,7 @@ def unfindable(server: WeaviateServer, collection: str, uuids: set[str]) -> tupl
 
 def measure(way: Any, data: Sequence[dict[str, Any]]) -> dict[str, int]:
     """One import, what it left, and what the check leaves of that."""
-    with WeaviateServer(version="1.39.3") as server:
+    with WeaviateServer(version=VERSION) as server:
         with connected(server) as client:
             client.collections.create(
                 "Article",
@@ -178,7 +179,7 @@ def main() -> int:
             for name in WAYS
         ),
     ]
-    return report("killed_server", figures, measured)
+    return report("killed_server", figures, measured, VERSION)
 
 
 if __name__ == "__main__":

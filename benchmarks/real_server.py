@@ -164,7 +164,9 @@ def main() -> int:
             measured[data_set] = kept(rounds)
     for name, used in target.server_cpu_us.items():
         median(f"us of the server's CPU, {name}", used)
-    return report("real_server", found, {"rounds": measured, "server_cpu_us": target.server_cpu_us})
+    return report(
+        "real_server", found, {"rounds": measured, "server_cpu_us": target.server_cpu_us}, server.version
+    )
 
 
 if __name__ == "__main__":

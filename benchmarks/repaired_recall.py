@@ -161,7 +161,7 @@ def main() -> int:
         Figure("recall_lost_once_cleared", before - cleared, f"of recall@{NEIGHBOURS}", 0.01),
         Figure("exit_code_of_check", left, "of 0 and 1", 0.0),
     ]
-    return report("repaired_recall", figures, measured)
+    return report("repaired_recall", figures, measured, debugged.server.version)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -35,8 +36,15 @@ class Figure:
         return f"{self.name} {self.value:.3g} {self.unit} goal {bound} {self.goal:g} {verdict}"
 
 
-def report(benchmark: str, figures: list[Figure], measured: dict[str, Any]) -> int:
-    """Print the figures, keep everything that was measured, and return the exit code."""
+def report(benchmark: str, figures: list[Figure], measured: dict[str, Any], weaviate: str | None = None) -> int:
+    """Print the figures, keep everything that was measured, and return the exit code.
+
+    Args:
+      benchmark: its name.
+      figures: what is held against a goal.
+      measured: everything else that is kept.
+      weaviate: version of the real server, where there was one.
+    """
     RESULTS.mkdir(exist_ok=True)
     result = {
         "benchmark": benchmark,
@@ -44,9 +52,11 @@ def report(benchmark: str, figures: list[Figure], measured: dict[str, Any]) -> i
         "machine": {
             "cpus": os.cpu_count(),
             "architecture": platform.machine(),
+            "processor": _processor(),
+            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
             "python": platform.python_version(),
         },
-        "packages": {name: version(name) for name in _PACKAGES},
+        "packages": ({"weaviate": weaviate} if weaviate else {}) | {name: version(name) for name in _PACKAGES},
         "measured": measured,
         "figures": [asdict(figure) | {"met": figure.met} for figure in figures],
     }
@@ -54,3 +64,9 @@ def report(benchmark: str, figures: list[Figure], measured: dict[str, Any]) -> i
     for figure in figures:
         print(figure)
     return 0 if all(figure.met for figure in figures) else 1
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.*)$", info.read_text() if info.exists() else "", re.MULTILINE)
+    return named[1] if named else platform.processor()

@@ -34,7 +34,6 @@ def main() -> None:
     session = SparkSession.builder.master("local[*]").config("spark.jars", jar).getOrCreate()
     blocks = max(1, int(objects) // int(parts) // BLOCK)
     scheme, host = url.split("://")
-    grpc_host, grpc_port = grpc_url.split(":")
 
     def loads() -> Iterator[Callable[[], None]]:
         for first in range(0, int(parts) * blocks, blocks):
@@ -46,8 +45,7 @@ def main() -> None:
                 .option("batchSize", BATCH_SIZE)
                 .option("scheme", scheme)
                 .option("host", host)
-                .option("grpc:host", grpc_host)
-                .option("grpc:port", grpc_port)
+                .option("grpc:host", grpc_url)
                 .option("className", collection)
                 .option("id", "id")
                 .option("vector", "embedding")

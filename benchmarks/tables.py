@@ -43,7 +43,9 @@ def rendered(benchmark: str) -> str:
         lines += ["", *_table((title, *columns), rows)]
     machine, packages = result["machine"], result["packages"]
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
-    on = f"{machine['cpus']} cores ({machine['architecture']}), Python {machine['python']}, {versions}"
+    kind = ", ".join((machine["architecture"], *filter(None, [machine.get("processor")])))
+    memory = f", {machine['memory_gb']} GB" if "memory_gb" in machine else ""
+    on = f"{machine['cpus']} cores ({kind}){memory}, Python {machine['python']}, {versions}"
     return "\n".join([*lines, "", f"{result['time'][:10]}, {on}.", "", ""])
 
 

@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from benchmarks.contestants import CONTESTANTS, run
+from benchmarks.contestants import BATCHES, CONTESTANTS, run
 from benchmarks.null import NullServer
 from benchmarks.processes import Cost, Round, alternate, kept, median
 from benchmarks.report import Figure, report
@@ -24,9 +24,9 @@ MORE = 4
 """How many times as many objects as dicts go in record batches: a load should take seconds, lest its start counts."""
 
 
-def best_batch(costs: Round) -> tuple[float, float]:
+def best_batch(costs: Round, load: str = "") -> tuple[float, float]:
     """The best of the official client's batch settings: most objects per second, least CPU per object."""
-    settings = [cost for name, cost in costs.items() if name.startswith(("official fixed", "official dyn"))]
+    settings = [costs[f"{load}{name}"] for name in BATCHES]
     return max(cost.rate for cost in settings), min(cost.cpu_us for cost in settings)
 
 
@@ -62,6 +62,12 @@ FIGURES: tuple[tuple[str, Callable[[Round], float], float, bool], ...] = (
         True,
     ),
     ("list_vectors_rate_of_official_batch", rate_of_batch("dicts, lists"), 5, True),
+    (
+        "everything_rate_of_official_batch",
+        lambda costs: costs["everything"].rate / best_batch(costs, "everything, ")[0],
+        20,
+        True,
+    ),
 )
 
 
@@ -81,7 +87,8 @@ def main() -> int:
 
 
 def _runner(name: str, objects: int, server: NullServer) -> Callable[[], Cost]:
-    share = OFFICIAL_SHARE if name.startswith("official") else MORE if "record batches" in name else 1
+    is_columns = "record batches" in name or name in ("everything", "source of everything")
+    share = OFFICIAL_SHARE if "official" in name else MORE if is_columns else 1
     return lambda: run(name, int(objects * share), server.url, server.grpc_url)
 
 

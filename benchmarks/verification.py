@@ -172,7 +172,7 @@ def main() -> int:
                     )
         finally:
             client.close()
-    return report("verification", figures, measured)
+    return report("verification", figures, measured, server.version)
 
 
 if __name__ == "__main__":

@@ -69,11 +69,24 @@ func property(name, kind string) string {
 		"indexRangeFilters":false}`, name, kind)
 }
 
+// everything is the name of a collection with tenants, two named vectors, and properties of all common types.
+const everything = "Everything"
+
 func description(name string) string {
 	properties := []string{property("title", "text"), property("url", "text"), property("views", "int")}
-	return fmt.Sprintf(`{"class":%q,"vectorizer":"none","vectorIndexType":"hnsw","vectorIndexConfig":{},
-		"invertedIndexConfig":{},"shardingConfig":{},"replicationConfig":{},"multiTenancyConfig":{"enabled":false},
-		"properties":[%s]}`, name, strings.Join(properties, ","))
+	vectors := `"vectorizer":"none","vectorIndexType":"hnsw","vectorIndexConfig":{}`
+	if name == everything {
+		for _, kind := range []string{"number", "boolean", "date", "uuid", "text[]", "number[]"} {
+			properties = append(properties, property(strings.Replace(kind, "[]", "s", 1), kind))
+		}
+		properties = append(properties, fmt.Sprintf(`{"name":"object","dataType":["object"],"nestedProperties":[%s,%s]}`,
+			property("name", "text"), property("number", "int")))
+		vectors = `"vectorConfig":{"text":{"vectorizer":{"none":{}},"vectorIndexType":"hnsw","vectorIndexConfig":{}},
+			"image":{"vectorizer":{"none":{}},"vectorIndexType":"hnsw","vectorIndexConfig":{}}}`
+	}
+	return fmt.Sprintf(`{"class":%q,%s,"invertedIndexConfig":{},"shardingConfig":{},"replicationConfig":{},
+		"multiTenancyConfig":{"enabled":%t},"properties":[%s]}`,
+		name, vectors, name == everything, strings.Join(properties, ","))
 }
 
 func reply(body string) http.HandlerFunc {
@@ -104,6 +117,7 @@ func main() {
 		"shards":null}]}`))
 	mux.HandleFunc("/v1/.well-known/ready", reply(""))
 	mux.HandleFunc("/v1/.well-known/live", reply(""))
+	mux.HandleFunc("/v1/schema", reply(`{"classes":[]}`))
 	mux.HandleFunc(schemaPath, func(w http.ResponseWriter, r *http.Request) {
 		descriptions.Add(1)
 		reply(description(strings.TrimPrefix(r.URL.Path, schemaPath)))(w, r)
