@@ -6,6 +6,8 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -29,6 +31,11 @@ def test_docstring_examples_run(name: str) -> None:
     module: ModuleType = importlib.import_module(name)
     results = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert results.failed == 0
+
+
+def test_the_tables_of_the_page_are_those_of_the_results() -> None:
+    command = [sys.executable, "-m", "benchmarks.tables", "--check"]
+    assert subprocess.run(command, cwd=README.parent).returncode == 0
 
 
 def test_readme_has_examples() -> None:
