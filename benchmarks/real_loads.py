@@ -26,6 +26,10 @@ RAW = {
 """Loaders that send prebuilt requests: objects in each, and how many are in flight."""
 
 
+OF_SIZE = "in a request"
+"""How the name of a pipeline ends that has a size of requests of its own, such as ``ours, 1000 in a request``."""
+
+
 def encoded(
     data: DataSet, description: dict[str, Any], blocks: range, tenant: Callable[[int], str] | None = None
 ) -> list[Entry]:
@@ -71,6 +75,8 @@ def _load(name: str, data: DataSet, collection: str, blocks: range) -> Load:
     sources = {"source": rows, "source, lists": list_rows}
     if name in sources:
         return source(sources[name])
+    if name.endswith(OF_SIZE):
+        return pipeline(rows, collection, batch_size=int(name.split()[1]))
     return pipeline(rows, collection, verify="off" if name == "ours, verify off" else "existing")
 
 

@@ -13,14 +13,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from benchmarks import spark
 from benchmarks.contestants import BATCHES
 from benchmarks.datasets import DATA_SETS, DataSet
 from benchmarks.processes import Cost, Loader, Round, alternate, cpu_seconds, kept, median, total
-from benchmarks.real_loads import RAW
+from benchmarks.real_loads import OF_SIZE, RAW
 from benchmarks.report import Figure, report
 from weaviate_io import WeaviateConnection
 from weaviate_io.client import Client
@@ -42,9 +42,10 @@ ROUNDS = {"jeopardy_1536": 10, "clustered_128": 2}
 class Target:
     """A server that data are loaded into."""
 
-    def __init__(self, server: WeaviateServer, spark_jar: str | None = None) -> None:
+    def __init__(self, server: WeaviateServer, spark_jar: str | None = None, sizes: Sequence[int] = ()) -> None:
         self._server = server
         self._spark_jar = spark_jar
+        self._sizes = sizes
         self._client = Client(WeaviateConnection(server.url, grpc_url=server.grpc_url))
         self._collections = 0
         self.server_cpu_us: dict[str, list[float]] = {}
@@ -63,6 +64,7 @@ class Target:
         neighbours = (batch, INSERT_MANY, OURS, raw, OURS_OFF, SOURCE, SOURCE_LISTS)
         shown = {raw: "raw", batch: "batch"}
         contestants = {shown.get(name, name): name for name in neighbours}
+        contestants |= {name: name for name in (f"{OURS}, {size} {OF_SIZE}" for size in self._sizes)}
         if self._spark_jar:
             contestants[SPARK] = SPARK
         return self._rounds(contestants, data_set, objects, PARTS[data_set], rounds)
@@ -148,6 +150,9 @@ def main() -> int:
     options.add_argument("--data-set", choices=DATA_SETS, action="append", help="one of them only")
     options.add_argument("--objects", type=int, help="fewer objects than the data set has")
     options.add_argument("--rounds", type=int, help="of each data set; by default as many as it needs")
+    options.add_argument(
+        "--batch-size", type=int, action="append", default=[], help="the pipeline with it, too"
+    )
     options.add_argument("--spark-jar", help="the Spark connector, a path of its jar; needs pyspark")
     given = options.parse_args()
     if given.spark_jar:
@@ -155,7 +160,7 @@ def main() -> int:
     found: list[Figure] = []
     measured: dict[str, Any] = {}
     with WeaviateServer() as server:
-        target = Target(server, given.spark_jar)
+        target = Target(server, given.spark_jar, given.batch_size)
         for data_set in given.data_set or DATA_SETS:
             data: DataSet = DATA_SETS[data_set]
             objects = min(given.objects or data.objects, data.objects)

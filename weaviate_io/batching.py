@@ -87,6 +87,9 @@ class RowBuffer:
         self._most = 0
         self._next = 1
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
     def add(self, row: dict[str, Any], origin: Any) -> bool:
         """Take a row in; returns whether it is time to take all out."""
         self._rows.append(row)
@@ -188,7 +191,10 @@ class BundleBuffer:
         return batches
 
     def overtaken_by(self, schema: CollectionSchema, block: Block) -> Sequence[_Batch]:
-        """What has to go before a block that does not wait: older ones of its objects, with the company they have."""
+        """What has to be sent before a block that does not wait: older ones of its objects, with the company they have.
+
+        Both are in flight together then, so that it is likely, but not certain, that the newer ones stay.
+        """
         waiting = self._open.get(schema.name)
         if waiting is None or set(waiting.objects.keys).isdisjoint(block.keys):
             return ()

@@ -368,6 +368,11 @@ def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, int, np.ndarray
     if pt.is_fixed_size_list(kind):
         length = kind.list_size
         values = column.values.slice(column.offset * length, len(column) * length)
+        if values.null_count:
+            missing = values.is_null().to_numpy(zero_copy_only=False).reshape(-1, length).any(axis=1)
+            if (missing & ~empty).any():
+                return None
+            values = pc.fill_null(values, 0)
     elif pt.is_list(kind) or pt.is_large_list(kind):
         places = column.offsets.to_numpy()
         sizes = np.diff(places)
@@ -377,13 +382,8 @@ def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, int, np.ndarray
         values = column.values.slice(int(places[0]), int(places[-1] - places[0]))
     else:
         return None
-    if not pt.is_floating(values.type) or pt.is_float16(values.type):
+    if not pt.is_floating(values.type) or pt.is_float16(values.type) or values.null_count:
         return None
-    if values.null_count:
-        missing = values.is_null().to_numpy(zero_copy_only=False).reshape(-1, length).any(axis=1)
-        if (missing & ~empty).any():
-            return None
-        values = pc.fill_null(values, 0)
     flat = values.to_numpy()
     if len(flat) < len(column) * length:
         flat = np.zeros((len(column), length), flat.dtype)

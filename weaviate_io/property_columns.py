@@ -25,6 +25,7 @@ ITEM = b""
 _STRING, _STRUCT, _LIST = b"\x1a", b"\x2a", b"\x32"  # fields of ``Value``
 _UTC = ("UTC", "+00:00")
 _DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+_NO_TIME = np.iinfo(np.int64).min  # a moment in 1677 of nanoseconds, and for numpy none
 _SECONDS = (-62_135_596_800, 253_402_300_800)  # of the years 1 to 9999, which are written with four digits
 
 
@@ -83,18 +84,19 @@ def _framed(key: bytes, field: bytes, values: pa.Array) -> pa.Array:
     """The entries of values that are a length-delimited field of a ``Value`` each."""
     sizes = pc.binary_length(values)
     longest = pc.max(sizes).as_py() or 0
-    if longest < _LONGEST:
+    if longest < _LONG:
         heads = _heads(key, field, 1 << longest.bit_length()).take(sizes)
     else:
-        made = (None if size is None else _head(key, field, size) for size in sizes.to_pylist())
-        heads = pa.array(made, pa.binary())
+        coded = sizes.dictionary_encode()
+        made = (_head(key, field, size) for size in coded.dictionary.to_pylist())
+        heads = pa.array(made, pa.binary()).take(coded.indices)
     return pc.binary_join_element_wise(heads, values, pa.scalar(b"", pa.binary()))
 
 
-_LONGEST = 1 << 13
+_LONG = 1 << 10
 
 
-@lru_cache(256)
+@lru_cache(1024)
 def _heads(key: bytes, field: bytes, count: int) -> pa.Array:
     return pa.array((_head(key, field, size) for size in range(count)), pa.binary())
 
@@ -115,7 +117,10 @@ def _text(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
     texts = texts_of(column)
     if texts is None:
         return None
-    texts.validate(full=True)  # Arrow checks no text by itself, and the server refuses the whole request
+    try:
+        texts.validate(full=True)  # Arrow checks no text by itself, and the server refuses the whole request
+    except pa.ArrowInvalid:
+        return None
     return _framed(key, _STRING, texts.cast(pa.binary()))
 
 
@@ -171,7 +176,7 @@ def _date(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
     unit, digits = column.type.unit, _DIGITS[column.type.unit]
     counts, empty = _numbers(column.view(pa.int64()))
     seconds, fractions = np.divmod(counts, 10**digits)
-    if (seconds < _SECONDS[0]).any() or (seconds >= _SECONDS[1]).any():
+    if (seconds < _SECONDS[0]).any() or (seconds >= _SECONDS[1]).any() or (counts == _NO_TIME).any():
         return None
     kept = np.full(len(counts), digits)
     for place in range(1, digits + 1):
@@ -198,9 +203,9 @@ def _list(known: Property, key: bytes, column: pa.Array) -> Optional[pa.Array]:
     values = column.values.slice(int(places[0]), int(places[-1] - places[0]))
     bad = np.zeros(len(values), bool)
     of_items = Property(known.name, known.data_type.removesuffix("[]"), known.nested)
-    items = None if values.null_count else entries_of(of_items, ITEM, values, bad)
-    if items is None or bad.any():
-        return None
+    items = entries_of(of_items, ITEM, values, bad)
+    if items is None or items.null_count or bad.any():
+        return None  # lists have no nulls; of codes they may be among the values
     starts = offsets(items)[places - places[0]]
     return _framed(key, _LIST, of_offsets(starts - starts[0], contents(items), empty))
 
@@ -211,9 +216,13 @@ def _object(known: Property, key: bytes, column: pa.Array, bad: np.ndarray) -> O
     members = dict(zip((field.name for field in column.type), column.flatten(), strict=True))
     if len(members) < column.type.num_fields or not members.keys() <= known.nested.keys():
         return None
-    found = [entries_of(known.nested[name], entry_key(name), members[name], bad) for name in sorted(members)]
-    pieces = [piece for piece in found if piece is not None]
-    if not pieces or len(pieces) < len(found):
+    pieces = []
+    for name in sorted(members):
+        piece = entries_of(known.nested[name], entry_key(name), members[name], bad)
+        if piece is None:
+            return None
+        pieces.append(piece)
+    if not pieces:
         return None
     objects = joined(pieces)
     if column.null_count:

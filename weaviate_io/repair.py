@@ -23,7 +23,7 @@ from weaviate_io.request import Entry, Request, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.verification import Search, by_cursor, by_ids, stored_ids, tenants_of, unindexed_ids
 
-_QUESTIONS_AT_ONCE = 32  # one for each tenant; the server's queries are for others, too
+_QUESTIONS_AT_ONCE = 32  # of one request, one for each tenant; with more of them, one after the other
 _LOOKS_AGAIN = 5  # of a replica that may not have got yet what others acknowledged
 
 

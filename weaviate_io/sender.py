@@ -215,9 +215,8 @@ class Sender:
                 self._look(request)
                 return
             self._flow.look()
-            unanswered = iter(
-                range(len(calls) - 1, -1, -1)
-            )  # to take the next is one step, whatever thread does it
+            # Answers come in any thread; to take the next number is one step.
+            unanswered = iter(range(len(calls))[::-1])
             for call in calls:
                 call.add_done_callback(
                     lambda _: None if next(unanswered) else self._answered_questions(request, calls)

@@ -153,7 +153,8 @@ class WriteInBundleFn(_Sending, _Translating):
         ):
             origin = self._origin = value.with_value(None)  # one for all elements in a row that share it
         if type(element) is not dict or not self._translator.takes_rows:
-            return _one_by_one(chain(self._write_rows(), self._write_element(element, origin)))
+            before = self._write_rows() if self._rows else ()
+            return _one_by_one(chain(before, self._write_element(element, origin)))
         return _one_by_one(self._write_rows()) if self._rows.add(element, origin) else ()
 
     def finish_bundle(self) -> Iterable[Any]:
