@@ -1,8 +1,8 @@
 """Tables and rows to the bytes of a request, column by column: the fast path, for what columns can tell at once.
 
 Arrow's kernels join the pieces of all rows, so that no Python object is made for a row. What a column cannot tell at
-once (a key that an id is made of, a date, a nested object) is encoded value by value, as a single row is.
-Rows with anything wrong, or unusual, are left to the way of single rows (:mod:`weaviate_io.encoding`), which says what.
+once (a key that an id is made of, a blob, a date that is text) is encoded value by value, as a single row is. Rows
+with anything wrong, or unusual, are left to the way of single rows (:mod:`weaviate_io.encoding`), which says what.
 
 The bytes are the same as those of the way of rows; property tests hold the two against each other.
 """
