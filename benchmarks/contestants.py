@@ -54,6 +54,7 @@ EVERYTHING = "Everything"
 """A collection with tenants, two named vectors, and properties of all common types, as the null server describes it."""
 
 TENANTS = 10
+GROUP = 10
 
 
 def run(name: str, objects: int, url: str, grpc_url: str) -> Cost:
@@ -116,7 +117,12 @@ _everything: dict[str, pa.Array] = {}
 
 
 def tables_of_everything(block: int) -> Iterator[pa.RecordBatch]:
-    """One record batch with a tenant, two vectors, ten properties, and a null in each tenth row of some of them."""
+    """Record batches with a tenant, two vectors, ten properties, and a null in each tenth row of some of them.
+
+    They are as large as row groups of Parquet: one for so many blocks.
+    """
+    if block % GROUP:
+        return
     if not _everything:
         numbers, some = range(BLOCK), [number % 10 > 0 for number in range(BLOCK)]
         known = list(numpy_rows(0))
@@ -138,7 +144,10 @@ def tables_of_everything(block: int) -> Iterator[pa.RecordBatch]:
         _everything["texts"] = with_nulls([[f"tag{number}", "common"] for number in numbers])
         _everything["numbers"] = pa.array([[number / 3, number / 5, 1.0] for number in numbers])
         _everything["object"] = with_nulls([{"name": f"name{number}", "number": number} for number in numbers])
-    yield pa.RecordBatch.from_pydict({"id": pa.array(_ids(block)), **_everything})
+        for name, column in _everything.items():
+            _everything[name] = pa.concat_arrays([column] * GROUP)
+    ids = pa.concat_arrays([pa.array(_ids(block + number)) for number in range(GROUP)])
+    yield pa.RecordBatch.from_pydict({"id": ids, **_everything})
 
 
 _rows_of_everything: list[dict[str, Any]] = []
@@ -147,7 +156,7 @@ _rows_of_everything: list[dict[str, Any]] = []
 def rows_of_everything(block: int) -> Iterator[dict[str, Any]]:
     """The same as dicts of Python values, without nulls, which the official client takes for values."""
     if not _rows_of_everything:
-        for row in next(tables_of_everything(0)).to_pylist():
+        for row in next(tables_of_everything(0)).slice(0, BLOCK).to_pylist():
             vectors = {"text": row.pop("text_vector"), "image": row.pop("image_vector")}
             row["uuid"] = uuid.UUID(row["uuid"])
             named = {name: vector for name, vector in vectors.items() if vector is not None}
