@@ -23,11 +23,10 @@ from weaviate.classes.data import DataObject
 
 from benchmarks import processes
 from benchmarks.processes import Cost, mark, print_costs
-from benchmarks.raw import send
+from benchmarks.raw import limits, send
 from weaviate_io import WriteToWeaviate, wiring
 from weaviate_io.columns import ColumnEncoder
 from weaviate_io.encoding import ObjectEncoder, join_request
-from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS
 from weaviate_io.mapping import Mapper
 from weaviate_io.schema import CollectionSchema
 
@@ -228,9 +227,7 @@ def _bare_loop(make: Make) -> Load:
 
     def load(blocks: int, url: str, grpc_url: str) -> None:
         batches = (batch for block in range(blocks) for batch in _Made(make)(block))
-        parts = (
-            part for batch in batches for part in encoder.encode_table(batch, lambda: (MAX_OBJECTS, MAX_BYTES))
-        )
+        parts = (part for batch in batches for part in encoder.encode_table(batch, limits))
         send((join_request(part) for part in parts), 2, grpc_url)
         mark()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,10 @@ from weaviate.proto.v1 import batch_pb2
 from weaviate.util import _ServerVersion
 
 from benchmarks.processes import median
+from benchmarks.raw import limits
 from benchmarks.report import Figure, report
 from weaviate_io.columns import ColumnEncoder
 from weaviate_io.encoding import ObjectEncoder, join_request
-from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS
 from weaviate_io.mapping import Mapper
 from weaviate_io.schema import CollectionSchema
 
@@ -64,11 +64,16 @@ def ours(data: list[dict[str, Any]]) -> bytes:
     return join_request(encoder.encode(mapper.map(row, SCHEMA)) for row in data)
 
 
+def joined(blocks: Iterable[Any]) -> bytes:
+    """The bytes of blocks, one after the other."""
+    return b"".join(map(join_request, blocks))
+
+
 def ours_together(data: list[dict[str, Any]]) -> bytes:
     """Map and encode column by column, then join the request."""
     mapper = Mapper("Article", id_field="id", vector_field="embedding")
     encoder = ColumnEncoder(mapper, ObjectEncoder(SCHEMA), SCHEMA)
-    return b"".join(map(join_request, encoder.encode_rows(data, lambda: (MAX_OBJECTS, MAX_BYTES))))
+    return joined(encoder.encode_rows(data, limits))
 
 
 def with_lists(data: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -33,8 +33,8 @@ from benchmarks.report import Figure, report
 from pipelines import check_collection
 from weaviate_io import WriteToWeaviate
 from weaviate_io.testing import WeaviateServer
+from weaviate_io.testing.binary import DEFAULT_VERSION
 
-VERSION = "1.39.3"
 OBJECTS, LENGTH = 6000, 768
 KILLED_AT = (1500, 3500)  # objects that the server has
 WAYS = ("official", "weaviate_io")
@@ -134,7 +134,7 @@ def unfindable(server: WeaviateServer, collection: str, uuids: set[str]) -> tupl
 
 def measure(way: Any, data: Sequence[dict[str, Any]]) -> dict[str, int]:
     """One import, what it left, and what the check leaves of that."""
-    with WeaviateServer(version=VERSION) as server:
+    with WeaviateServer(version=DEFAULT_VERSION) as server:
         with connected(server) as client:
             client.collections.create(
                 "Article",
@@ -179,7 +179,7 @@ def main() -> int:
             for name in WAYS
         ),
     ]
-    return report("killed_server", figures, measured, VERSION)
+    return report("killed_server", figures, measured, DEFAULT_VERSION)
 
 
 if __name__ == "__main__":

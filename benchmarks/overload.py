@@ -30,8 +30,8 @@ from weaviate_io.request import Entry
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.sender import Sender
 from weaviate_io.testing import WeaviateServer
+from weaviate_io.testing.binary import DEFAULT_VERSION
 
-VERSION = "1.39.3"
 SENDERS, GIVEN = 8, 200  # objects that a sender is given at once
 OBJECTS, LENGTH = 8000, 384
 MEMORY = ("48MiB", "52MiB", "56MiB")
@@ -99,7 +99,7 @@ def send(senders: Sequence[Sender], schema: CollectionSchema, entries: Sequence[
 
 def measure(memory: str) -> dict[str, Any]:
     """One import into a server with so much memory."""
-    with WeaviateServer(version=VERSION, environment={"GOMEMLIMIT": memory, **FLUSH}) as server:
+    with WeaviateServer(version=DEFAULT_VERSION, environment={"GOMEMLIMIT": memory, **FLUSH}) as server:
         inner = Client(WeaviateConnection(server.url, grpc_url=server.grpc_url))
         client: Any = Watched(inner)
         try:
@@ -147,7 +147,7 @@ def main() -> int:
         measured[memory]["requests_refused"] + measured[memory]["repaired"] for memory in list(measured)[2:]
     )
     figures.append(Figure("refused_at_all", pushed_back, "requests and objects", 1, at_least=True))
-    return report("overload", figures, measured, VERSION)
+    return report("overload", figures, measured, DEFAULT_VERSION)
 
 
 if __name__ == "__main__":

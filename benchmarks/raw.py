@@ -9,7 +9,13 @@ import grpc
 
 from weaviate_io import proto
 from weaviate_io.encoding import join_request
+from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS
 from weaviate_io.request import Entry
+
+
+def limits() -> tuple[int, int]:
+    """The most objects, and the most bytes, that a write puts into a request."""
+    return MAX_OBJECTS, MAX_BYTES
 
 
 def requests_of(entries: Sequence[Entry], size: int) -> list[bytes]:

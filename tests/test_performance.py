@@ -17,11 +17,12 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 import weaviate_io
-from benchmarks.encoding import SCHEMA, official, ours, ours_together, rows, with_lists
+from benchmarks.encoding import SCHEMA, joined, official, ours, ours_together, rows, with_lists
+from benchmarks.raw import limits
 from weaviate_io import WriteToWeaviate, arrow, client
 from weaviate_io.columns import ColumnEncoder
 from weaviate_io.encoding import ObjectEncoder, join_request
-from weaviate_io.flow import MAX_BYTES, MAX_OBJECTS, Flow
+from weaviate_io.flow import Flow
 from weaviate_io.mapping import Mapper
 from weaviate_io.schema import CollectionSchema
 
@@ -44,14 +45,14 @@ def from_table(data: list[dict[str, Any]], vectors: pa.DataType) -> Callable[[],
     table = pa.table({**columns, "embedding": pa.array([row["embedding"] for row in data], vectors)})
     mapper = Mapper("Article", id_field="id", vector_field="embedding")
     encoder = ColumnEncoder(mapper, ObjectEncoder(SCHEMA), SCHEMA)
-    return lambda: b"".join(map(join_request, encoder.encode_table(table, lambda: (MAX_OBJECTS, MAX_BYTES))))
+    return lambda: joined(encoder.encode_table(table, limits))
 
 
 def test_an_object_is_encoded_with_a_fraction_of_the_official_clients_cpu() -> None:
     data = rows(300)
     lists = with_lists(data)
     theirs = least_cpu(lambda: official(lists))
-    assert least_cpu(lambda: ours(data)) <= theirs / 5
+    assert least_cpu(lambda: ours(data)) <= theirs / 6
     assert least_cpu(lambda: ours_together(data)) <= theirs / 12
     assert least_cpu(lambda: ours_together(lists)) <= theirs / 5
     for vectors in (pa.list_(pa.float32(), 768), pa.list_(pa.float32())):
@@ -98,7 +99,7 @@ def test_columns_of_any_type_are_encoded_with_a_fraction_of_what_rows_take() -> 
         return join_request(encode(mapper.map(row, EVERYTHING)) for row in arrow.rows(table))
 
     def by_columns() -> bytes:
-        return b"".join(map(join_request, columns.encode_table(table, lambda: (MAX_OBJECTS, MAX_BYTES))))
+        return joined(columns.encode_table(table, limits))
 
     assert by_columns() == by_rows()
     assert least_cpu(by_columns) <= least_cpu(by_rows) / 3

@@ -18,7 +18,8 @@ _ROWS_PER_BATCH = 1_000
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_MS = 86_400_000
 _EPOCH = datetime.datetime(1970, 1, 1)
-_YEARS = (-62_135_596_800, 253_402_300_800)  # seconds of the years 1 to 9999, which datetime can hold
+YEARS = (-62_135_596_800, 253_402_300_800)
+"""Seconds of the years 1 to 9999, which datetime can hold, and which are written with four digits."""
 
 
 def rows(table: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:
@@ -115,13 +116,23 @@ def _halves(array: pa.Array) -> list[Any]:
     return [None if value is None else float(value) for value in array.to_pylist()]
 
 
-def _lists(array: pa.Array) -> list[Any]:
+def items_of(array: pa.ListArray | pa.LargeListArray) -> tuple[np.ndarray, pa.Array]:
+    """Where each list begins among the items of all lists, and the last one ends; and the items.
+
+    >>> places, items = items_of(pa.array([[1, 2], None, [3]])[1:])
+    >>> places.tolist(), items.to_pylist()
+    ([0, 0, 1], [3])
+    """
     offsets = array.offsets.to_numpy()
-    first = int(offsets[0]) if len(offsets) else 0
-    end = int(offsets[-1]) if len(offsets) else 0
-    part = _slices(array.values.slice(first, end - first))
+    first, end = (int(offsets[0]), int(offsets[-1])) if len(offsets) else (0, 0)
+    return offsets - first, array.values.slice(first, end - first)
+
+
+def _lists(array: pa.Array) -> list[Any]:
+    places, items = items_of(array)
+    part = _slices(items)
     valid = array.is_valid().to_pylist()
-    bounds = (offsets - first).tolist()
+    bounds = places.tolist()
     return [part(a, b) if ok else None for a, b, ok in zip(bounds, bounds[1:], valid, strict=False)]
 
 
@@ -194,7 +205,7 @@ def _timestamps(array: pa.TimestampArray) -> list[Any]:
     per_second = _UNITS[unit]
     counts = array.view(pa.int64()).to_pylist()
     exact = all(
-        count is None or (_YEARS[0] <= count // per_second < _YEARS[1] and (unit != "ns" or count % 1_000 == 0))
+        count is None or (YEARS[0] <= count // per_second < YEARS[1] and (unit != "ns" or count % 1_000 == 0))
         for count in counts
     )
     if exact:
@@ -215,7 +226,7 @@ def _in_datetime(array: pa.TimestampArray, zone: str | None) -> list[Any]:
 
 def _timestamp(value: pa.TimestampArray, count: int, per_second: int, zone: str | None) -> Any:
     second, fraction = divmod(count, per_second)
-    if not _YEARS[0] <= second < _YEARS[1]:
+    if not YEARS[0] <= second < YEARS[1]:
         return f"{np.datetime64(second, 's')}{'Z' if zone else ''}"
     if fraction * 10**6 % per_second == 0:
         return _in_datetime(value, zone)[0]
@@ -261,7 +272,7 @@ def _dates(array: pa.Array) -> list[Any]:
 def _date(day: int, rest_ms: int = 0) -> datetime.date | str:
     if rest_ms:  # against the specification of date64, and yet not to be dropped
         return str(np.datetime64(day * _DAY_MS + rest_ms, "ms"))
-    if _YEARS[0] <= day * 86_400 < _YEARS[1]:
+    if YEARS[0] <= day * 86_400 < YEARS[1]:
         return _EPOCH.date() + datetime.timedelta(days=day)
     return str(np.datetime64(day, "D"))
 

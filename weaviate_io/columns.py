@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from weaviate_io import wire
+from weaviate_io.arrow import items_of
 from weaviate_io.encoding import ObjectEncoder, check_tenant, vector_head
 from weaviate_io.errors import RowError
 from weaviate_io.framing import EMPTY_LIST, delimited, struct_entry, varint
@@ -191,8 +192,7 @@ class ColumnEncoder:
         if encoder is None:
             return key, None
         known = self._schema.properties.get(name)
-        column = None if known is None else columns.array(field)
-        if known is not None and column is not None:
+        if known is not None and (column := columns.array(field)) is not None:
             piece = entries_of(known, key, column, bad)
             if piece is not None:
                 return key, piece
@@ -374,12 +374,11 @@ def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, int, np.ndarray
                 return None
             values = pc.fill_null(values, 0)
     elif pt.is_list(kind) or pt.is_large_list(kind):
-        places = column.offsets.to_numpy()
+        places, values = items_of(column)
         sizes = np.diff(places)
         length = int(sizes.max(initial=0))
         if (sizes != np.where(empty, 0, length)).any():
             return None
-        values = column.values.slice(int(places[0]), int(places[-1] - places[0]))
     else:
         return None
     if not pt.is_floating(values.type) or pt.is_float16(values.type) or values.null_count:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from weaviate_io.arrow import YEARS, items_of
 from weaviate_io.framing import FALSE, TRUE, delimited, entry_key, number_value, struct_entry, varint
 from weaviate_io.pieces import contents, joined, lengths, of_fixed_size, of_offsets, offsets
 from weaviate_io.schema import Property
@@ -26,7 +27,6 @@ _STRING, _STRUCT, _LIST = b"\x1a", b"\x2a", b"\x32"  # fields of ``Value``
 _UTC = ("UTC", "+00:00")
 _DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 _NO_TIME = np.iinfo(np.int64).min  # a moment in 1677 of nanoseconds, and for numpy none
-_SECONDS = (-62_135_596_800, 253_402_300_800)  # of the years 1 to 9999, which are written with four digits
 
 
 def entries_of(known: Property, key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
@@ -176,7 +176,7 @@ def _date(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
     unit, digits = column.type.unit, _DIGITS[column.type.unit]
     counts, empty = _numbers(column.view(pa.int64()))
     seconds, fractions = np.divmod(counts, 10**digits)
-    if (seconds < _SECONDS[0]).any() or (seconds >= _SECONDS[1]).any() or (counts == _NO_TIME).any():
+    if (seconds < YEARS[0]).any() or (seconds >= YEARS[1]).any() or (counts == _NO_TIME).any():
         return None
     kept = np.full(len(counts), digits)
     for place in range(1, digits + 1):
@@ -196,17 +196,16 @@ def _date(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
 def _list(known: Property, key: bytes, column: pa.Array) -> Optional[pa.Array]:
     if not (pt.is_list(column.type) or pt.is_large_list(column.type)):
         return None
-    places = column.offsets.to_numpy()
+    places, values = items_of(column)
     empty = column.is_null().to_numpy(zero_copy_only=False)
     if np.diff(places)[empty].any():
         return None  # a null with items, which are not to be sent
-    values = column.values.slice(int(places[0]), int(places[-1] - places[0]))
     bad = np.zeros(len(values), bool)
     of_items = Property(known.name, known.data_type.removesuffix("[]"), known.nested)
     items = entries_of(of_items, ITEM, values, bad)
     if items is None or items.null_count or bad.any():
         return None  # lists have no nulls; of codes they may be among the values
-    starts = offsets(items)[places - places[0]]
+    starts = offsets(items)[places]
     return _framed(key, _LIST, of_offsets(starts - starts[0], contents(items), empty))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.write.running import Done, run_write
 from weaviate_io import WriteToWeaviate, generate_uuid5
+from weaviate_io.errors import WeaviateError
 from weaviate_io.objects import FailedObject, WeaviateObject
 from weaviate_io.sender import Sender
 from weaviate_io.testing import Disconnect, ErrorsWhere, FakeWeaviate, Ok
@@ -160,7 +161,7 @@ def test_a_table_for_a_collection_that_is_not_there_fails_the_job_in_one_line(
     fake: FakeWeaviate, tmp_path: Any
 ) -> None:
     transform = WriteToWeaviate("Absent", url=fake.url, grpc_url=fake.grpc_url, id_field="number")
-    with pytest.raises(Exception, match="collection Absent does not exist") as raised:
+    with pytest.raises(WeaviateError, match="collection Absent does not exist") as raised:
         run_write([table(100)], transform, tmp_path)
     assert "CollectionNotFound" not in str(raised.value)
 
