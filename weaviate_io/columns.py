@@ -159,19 +159,19 @@ class ColumnEncoder:
             if piece is not None:
                 keys.add(key)
                 properties.append(piece)
-        entries = sum_of(properties, columns.rows)
+        size = sum_of(properties, columns.rows)
         if mapper.id_field is None:
             uuids, id_piece = self._ids_of_content(properties, bad)
         else:
             uuids, id_piece = _ids(columns, _known(columns, mapper.id_field), bad)
         tenants, tenant_pieces = self._tenants(columns, bad)
         vectors, has_vectors = self._vectors(columns, bad)
-        pieces: list[Piece] = [b"\x0a\x24", id_piece, of_each(entries, _properties_head), *properties]
-        pieces += [delimited(b"\x22", schema.name.encode()), *tenant_pieces, *vectors]
-        inside = sum_of(pieces, columns.rows)
-        pieces = [of_each(inside, _object_head), *pieces]
-        sizes = lengths(pieces[0]) + inside
-        return _Encoded(pieces, sizes, uuids, tenants, has_vectors), bad
+        before: list[Piece] = [b"\x0a\x24", id_piece, of_each(size, _properties_head)]
+        after = [delimited(b"\x22", schema.name.encode()), *tenant_pieces, *vectors]
+        size += sum_of([*before, *after], columns.rows)
+        head = of_each(size, _object_head)
+        size += lengths(head)
+        return _Encoded([head, *before, *properties, *after], size, uuids, tenants, has_vectors), bad
 
     def _properties(self, columns: Sequence[str]) -> Mapping[str, str]:
         """The properties, by the columns that give them."""
@@ -279,7 +279,7 @@ class ColumnEncoder:
         with np.errstate(over="ignore"):
             data = np.ascontiguousarray(flat, "<f4")
         if not np.isfinite(data).all():
-            bad |= ~np.isfinite(data.reshape(-1, length)).all(axis=1) & ~empty
+            bad[~empty] |= ~np.isfinite(data.reshape(-1, length)).all(axis=1)
         head, tail = vector_head(name, 4 * length)
         values = of_fixed_size(data.view(np.uint8).reshape(-1, 4 * length), empty)
         if not empty.any():
@@ -349,7 +349,7 @@ def _ids(columns: Columns, field: str, bad: np.ndarray) -> tuple[list[str], pa.A
     given, column = columns.values(field), columns.array(field)
     texts = None if column is None else texts_of(column)
     if texts is not None and not texts.null_count and are_canonical(texts):
-        return given, texts.cast(pa.binary())
+        return given, texts.view(pa.binary())
     ids = [id_of(key) for key in given]
     bad |= np.array([one is None for one in ids])
     return [one or "" for one in ids], pa.array(ids, pa.binary())
@@ -358,21 +358,14 @@ def _ids(columns: Columns, field: str, bad: np.ndarray) -> tuple[list[str], pa.A
 def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, int, np.ndarray]]:
     """The numbers of lists of floats one after the other, the length of all lists, and which lists are null.
 
-    A null has as many numbers as the others, of any value. None where they are no lists of floats, are not of one
-    length, or have nulls in them.
+    A null has no numbers. None where they are no lists of floats, are not of one length, or have nulls in them.
     """
     kind = column.type
     if isinstance(column, pa.ExtensionArray):
         return None
     empty = column.is_null().to_numpy(zero_copy_only=False)
     if pt.is_fixed_size_list(kind):
-        length = kind.list_size
-        values = column.values.slice(column.offset * length, len(column) * length)
-        if values.null_count:
-            missing = values.is_null().to_numpy(zero_copy_only=False).reshape(-1, length).any(axis=1)
-            if (missing & ~empty).any():
-                return None
-            values = pc.fill_null(values, 0)
+        length, values = kind.list_size, column.flatten()
     elif pt.is_list(kind) or pt.is_large_list(kind):
         places, values = items_of(column)
         sizes = np.diff(places)
@@ -383,11 +376,7 @@ def _float_lists(column: pa.Array) -> Optional[tuple[np.ndarray, int, np.ndarray
         return None
     if not pt.is_floating(values.type) or pt.is_float16(values.type) or values.null_count:
         return None
-    flat = values.to_numpy()
-    if len(flat) < len(column) * length:
-        flat = np.zeros((len(column), length), flat.dtype)
-        flat[~empty] = values.to_numpy().reshape(-1, length)
-    return flat.reshape(-1), length, empty
+    return values.to_numpy(), length, empty
 
 
 def _float_vectors(vectors: list[Any]) -> Optional[tuple[np.ndarray, int, np.ndarray]]:

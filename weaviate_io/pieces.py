@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Piece = Union[bytes, pa.Array]
-"""Bytes that are the same in every row, or a binary array of those of each; a null stands for none."""
+"""Bytes that are the same in every row, or a binary array of those of each; a null stands for none, and has none."""
 
 _NOTHING = pa.scalar(b"", pa.binary())
 
@@ -48,11 +48,7 @@ def offsets(array: pa.Array) -> np.ndarray:
 
 def lengths(piece: Piece) -> Any:
     """Bytes of each row."""
-    if isinstance(piece, bytes):
-        return len(piece)
-    if not piece.null_count:
-        return np.diff(offsets(piece))
-    return pc.fill_null(pc.binary_length(piece), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return len(piece) if isinstance(piece, bytes) else np.diff(offsets(piece))
 
 
 def sum_of(pieces: Sequence[Piece], rows: int) -> np.ndarray:
@@ -87,9 +83,8 @@ def where(present: pa.BooleanArray, piece: bytes) -> pa.Array:
 
 
 def of_fixed_size(rows: np.ndarray, empty: np.ndarray) -> pa.Array:
-    """Rows of as many bytes each, without a copy; none where they are empty."""
-    count, size = rows.shape
-    starts = np.arange(count + 1, dtype=np.int32) * np.int32(size)
+    """Rows of as many bytes each, without a copy: those that are not empty, and which of all are."""
+    starts = np.concatenate([[0], np.cumsum(~empty)]) * rows.shape[1]
     return of_offsets(starts, pa.py_buffer(rows.reshape(-1)), empty)
 
 
