@@ -13,17 +13,20 @@ is safely stored with the text they belong to, and take the same two steps.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Protocol
 
 from weaviate_io.client import Client
 from weaviate_io.encoding import vector_names, with_nudged_vectors, with_vectors
 from weaviate_io.outcome import Outcome, Tally
 from weaviate_io.request import Entry, Request, pause_after
-from weaviate_io.schema import CollectionSchema
+from weaviate_io.schema import CollectionSchema, VectorIndex
+from weaviate_io.together import at_once
 from weaviate_io.verification import Search, by_cursor, by_ids, stored_ids, tenants_of, unindexed_ids
 
-_QUESTIONS_AT_ONCE = 32  # of one request, one for each tenant; with more of them, one after the other
+_Places = set[tuple[Optional[str], str]]
+"""Objects by tenant and id."""
+
 _LOOKS_AGAIN = 5  # of a replica that may not have got yet what others acknowledged
 
 
@@ -55,7 +58,7 @@ class Method(Protocol):
         """Look at a request that is about to be sent; takes out what needs no sending, and gives its outcomes.
 
         Where it asks the server, other requests are sent and judged in other threads meanwhile; it touches nothing but
-        what it is given.
+        what it is given. It may search in several threads.
         """
 
     def doubt(self, request: Request) -> int:
@@ -101,10 +104,7 @@ class BatchObjects:
     def questions(self, request: Request) -> Sequence[Any]:
         if request.block is None or self._verify != "existing":
             return ()
-        ids = _ids_of(request)
-        if len(ids) > _QUESTIONS_AT_ONCE:
-            return ()
-        return [by_ids(request.schema.name, tenant, uuids) for tenant, uuids in ids.items()]
+        return [by_ids(request.schema.name, tenant, uuids) for tenant, uuids in _ids_of(request).items()]
 
     def prepare(self, search: Search, request: Request, tally: Tally) -> list[Outcome]:
         """Plan the repair of what is stored already without being indexed.
@@ -115,22 +115,16 @@ class BatchObjects:
         schema = request.schema
         if self._verify == "off" or not schema.indexes_vectors:
             return []
-        if request.block is not None and self._verify == "existing" and not _any_stored(search, request):
-            return []
-        fresh = [
-            entry
-            for entry in request.entries
-            if not entry.attempts and (schema.makes_vectors or entry.has_vectors)
-        ]
         if self._verify == "repair":
-            tally.repaired += self.doubt(request.part(fresh))
+            tally.repaired += self.doubt(request.part(_fresh(request)))
             return []
+        found = _stored(search, schema, _ids_of(request))
+        if self._verify == "existing" and not found:
+            return []  # and a block stays one
+        fresh = _fresh(request)
         for entry in fresh:
             entry.suspect = self._verify == "all"
-        stored: list[Entry] = []
-        for tenant, entries in tenants_of(fresh).items():
-            ids = stored_ids(search, schema, tenant, [entry.uuid for entry in entries])
-            stored += [entry for entry in entries if entry.uuid in ids]
+        stored = [entry for entry in fresh if _place(entry) in found]
         tally.verified += len(stored)
         lost, untold = self._not_in_index(search, schema, stored)
         tally.unindexed += len(lost)
@@ -193,9 +187,7 @@ class BatchObjects:
         _plan_made(search, request, made, result)
         return result
 
-    def _not_found(
-        self, search: Search, schema: CollectionSchema, entries: Sequence[Entry]
-    ) -> set[tuple[Optional[str], str]]:
+    def _not_found(self, search: Search, schema: CollectionSchema, entries: Sequence[Entry]) -> _Places:
         """Places of acknowledged entries that an index misses, or that no filter finds."""
         lost, _ = self._not_in_index(search, schema, entries)
         if lost and not self._is_synchronous(schema.name):
@@ -206,8 +198,9 @@ class BatchObjects:
         self, search: Search, schema: CollectionSchema, entries: Sequence[Entry]
     ) -> tuple[list[Entry], list[Entry]]:
         """Stored entries that an index misses, and those of which an index that they are for tells nothing."""
-        lost: set[tuple[Optional[str], str]] = set()
-        untold: set[tuple[Optional[str], str]] = set()
+        lost: _Places = set()
+        untold: _Places = set()
+        in_doubt: list[tuple[VectorIndex, Optional[str], list[str]]] = []
         for tenant, group in tenants_of(entries).items():
             brought = {entry.uuid: vector_names(entry.payload) for entry in group}
             for index in schema.vectors.values():
@@ -216,21 +209,36 @@ class BatchObjects:
                 if index.index_type == "none" or not ids:
                     continue
                 if index.tells_members:
-                    lost.update((tenant, uuid) for uuid in unindexed_ids(search, schema, index, tenant, ids))
+                    in_doubt.append((index, tenant, ids))
                 else:
                     untold.update((tenant, uuid) for uuid in ids)
+        missing = at_once(lambda one: unindexed_ids(search, schema, *one), in_doubt)
+        for (_, tenant, _), uuids in zip(in_doubt, missing, strict=True):
+            lost.update((tenant, uuid) for uuid in uuids)
         return _among(entries, lost), _among(entries, untold)
 
 
-def _any_stored(search: Search, request: Request) -> bool:
-    """Whether the server has any of the objects of a block for which it has a vector."""
-    return any(stored_ids(search, request.schema, tenant, some) for tenant, some in _ids_of(request).items())
+def _stored(search: Search, schema: CollectionSchema, ids: Mapping[Optional[str], list[str]]) -> _Places:
+    """Those objects of each tenant that the server has."""
+    found = at_once(lambda tenant: stored_ids(search, schema, tenant, ids[tenant]), ids)
+    return {(tenant, uuid) for tenant, uuids in zip(ids, found, strict=True) for uuid in uuids}
 
 
 def _ids_of(request: Request) -> dict[Optional[str], list[str]]:
-    """The ids in a block for which it has a vector, by tenant."""
-    assert request.block is not None
-    return request.block.ids_by_tenant(with_vectors=not request.schema.makes_vectors)
+    """The ids of what is to be looked for, by tenant."""
+    if request.block is not None:
+        return request.block.ids_by_tenant(with_vectors=not request.schema.makes_vectors)
+    return _uuids_by_tenant(_fresh(request))
+
+
+def _fresh(request: Request) -> list[Entry]:
+    """What was not sent so far, and has a vector or gets one."""
+    makes_vectors = request.schema.makes_vectors
+    return [entry for entry in request.entries if not entry.attempts and (makes_vectors or entry.has_vectors)]
+
+
+def _uuids_by_tenant(entries: Iterable[Entry]) -> dict[Optional[str], list[str]]:
+    return {tenant: [entry.uuid for entry in group] for tenant, group in tenants_of(entries).items()}
 
 
 def _plan(entry: Entry, exact: bytes) -> None:
@@ -238,7 +246,7 @@ def _plan(entry: Entry, exact: bytes) -> None:
     entry.step, entry.then = with_nudged_vectors(exact), exact
 
 
-def _among(entries: Sequence[Entry], places: set[tuple[Optional[str], str]]) -> list[Entry]:
+def _among(entries: Sequence[Entry], places: _Places) -> list[Entry]:
     return [entry for entry in entries if _place(entry) in places]
 
 
@@ -248,11 +256,7 @@ def _place(entry: Entry) -> tuple[Optional[str], str]:
 
 def _not_filtered(search: Search, schema: CollectionSchema, entries: Sequence[Entry]) -> list[Entry]:
     """Acknowledged entries that no filter finds."""
-    stored = {
-        (tenant, uuid)
-        for tenant, group in tenants_of(entries).items()
-        for uuid in stored_ids(search, schema, tenant, [entry.uuid for entry in group])
-    }
+    stored = _stored(search, schema, _uuids_by_tenant(entries))
     return [entry for entry in entries if _place(entry) not in stored]
 
 
@@ -285,10 +289,15 @@ def _read_unfiltered(search: Search, request: Request, entry: Entry) -> Any:
 def _read_vectors(
     search: Search, request: Request, entries: Sequence[Entry]
 ) -> dict[tuple[Optional[str], str], Any]:
-    found: dict[tuple[Optional[str], str], Any] = {}
-    for tenant, group in tenants_of(entries).items():
-        wanted = by_ids(request.schema.name, tenant, [entry.uuid for entry in group])
+    ids = _uuids_by_tenant(entries)
+
+    def read(tenant: Optional[str]) -> Any:
+        wanted = by_ids(request.schema.name, tenant, ids[tenant])
         wanted.metadata.vector = True
-        for result in search(wanted).results:
-            found[tenant, result.metadata.id] = result.metadata
-    return found
+        return search(wanted).results
+
+    return {
+        (tenant, result.metadata.id): result.metadata
+        for tenant, results in zip(ids, at_once(read, ids), strict=True)
+        for result in results
+    }

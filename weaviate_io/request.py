@@ -276,10 +276,6 @@ class Request:
     def entries(self, entries: list[Entry]) -> None:
         self.contents = entries
 
-    def open(self) -> None:
-        """Have the objects one by one from now on."""
-        self.contents = self.entries
-
     @property
     def block(self) -> Optional[Block]:
         """The objects together, as long as nothing was asked of one of them."""

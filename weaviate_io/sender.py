@@ -39,6 +39,7 @@ from weaviate_io.repair import BatchObjects, Method
 from weaviate_io.request import Block, Entry, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.searching import search_until
+from weaviate_io.together import ask_all
 
 BUDGET = 300.0
 """Seconds of failing after which a request is given up; below Flink's checkpoint timeout of 600."""
@@ -210,34 +211,36 @@ class Sender:
         elif not self._method.asks_before(request):
             self._looked(request, *self._prepare(request))
         else:
-            calls = [self._client.start_search(question) for question in self._method.questions(request)]
-            if not calls:
+            questions = self._method.questions(request)
+            if not questions:
                 self._look(request)
                 return
             self._flow.look()
-            # Answers come in any thread; to take the next number is one step.
-            unanswered = iter(range(len(calls))[::-1])
-            for call in calls:
-                call.add_done_callback(
-                    lambda _: None if next(unanswered) else self._answered_questions(request, calls)
-                )
+            ask_all(
+                self._client.start_search,
+                questions,
+                self._finds_nothing,
+                lambda all_new: self._answered_questions(request, all_new),
+            )
 
-    def _answered_questions(self, request: Request, calls: Sequence[Any]) -> None:
+    def _finds_nothing(self, search: Any) -> bool:
+        """Whether a search that is done says so, and the next one can be started."""
+        is_answered = search.code() is grpc.StatusCode.OK and self._client.starts_at_once
+        return is_answered and not proto.SearchReply.FromString(search.result()).results
+
+    def _answered_questions(self, request: Request, all_new: bool) -> None:
         """Called by gRPC, in a thread of its own. What can be sent is sent at once: the owner may be busy for long."""
         self._flow.looked()
         try:
-            is_answered = all(call.code() is grpc.StatusCode.OK for call in calls)
-            if is_answered and not any(proto.SearchReply.FromString(call.result()).results for call in calls):
-                request.is_prepared = True
-                suits = len(request) <= self.request_size(request.schema)
-                if suits and self._client.starts_at_once and self._flow.try_acquire():
-                    self._call(request)
-                else:
-                    self._answers.put(lambda: self._send(request))
+            if not all_new:
+                self._look(request)
                 return
-            if is_answered:
-                request.open()  # some are stored, and are looked at one by one
-            self._look(request)
+            request.is_prepared = True
+            suits = len(request) <= self.request_size(request.schema)
+            if suits and self._client.starts_at_once and self._flow.try_acquire():
+                self._call(request)
+            else:
+                self._answers.put(lambda: self._send(request))
         except BaseException as error:
             self._fail(error)
 
@@ -261,7 +264,9 @@ class Sender:
 
     def _prepare(self, request: Request) -> tuple[list[Outcome], Tally]:
         tally = Tally()
-        outcomes = self._method.prepare(lambda search: self._search(search, tally), request, tally)
+        waits: list[float] = []
+        outcomes = self._method.prepare(lambda search: self._search(search, waits), request, tally)
+        tally.throttled_seconds += sum(waits)
         return outcomes, tally
 
     def _fail(self, error: BaseException) -> None:
@@ -451,7 +456,9 @@ class Sender:
         unsure = [entry for entry in finished if entry.is_unsure]
         if unsure:
             finished = [entry for entry in finished if not entry.is_unsure]
-            found = self._method.check(lambda search: self._search(search, self.tally), request, unsure)
+            waits: list[float] = []
+            found = self._method.check(lambda search: self._search(search, waits), request, unsure)
+            self.tally.throttled_seconds += sum(waits)
             self.tally.repaired += len(found.planned)
             going_on += found.planned
             finished += found.settled
@@ -466,14 +473,12 @@ class Sender:
         if entries:
             self._outcomes.append(outcome_of(request.schema, entries, None))
 
-    def _search(self, search: Any, tally: Tally) -> Any:
-        """Search until an answer comes or the budget is spent, which is the search's own."""
-
-        def throttled(seconds: float) -> None:
-            tally.throttled_seconds += seconds
-
+    def _search(self, search: Any, waits: list[float]) -> Any:
+        """Search until an answer comes or the budget is spent, which is the search's own; adds the seconds waited."""
         try:
-            return search_until(self._client, search, time.monotonic() + self._budget, self._pause, throttled)
+            return search_until(
+                self._client, search, time.monotonic() + self._budget, self._pause, waits.append
+            )
         except SearchRefused as error:
             raise SearchRefused(
                 error.reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 
 import grpc
@@ -11,6 +12,7 @@ import pytest
 from tests.references.harness import Rig, author, paper, reference, store, stored
 from tests.sender.harness import told
 from weaviate_io.errors import WeaviateError
+from weaviate_io.references.method import BatchReferences
 from weaviate_io.testing import FakeWeaviate, FaultProxy, faults
 
 LOST = faults.StoreThenFail(grpc.StatusCode.UNAVAILABLE, "Socket closed")
@@ -163,6 +165,20 @@ def test_skip_existing_sends_what_is_absent_only(fake):
         assert rig.failures() == []
         assert rig.batches() == [30, 1]
         assert stored(fake, 0) == [*map(paper, range(3)), paper(5)]
+
+
+def test_sources_are_read_at_the_same_time(fake, monkeypatch):
+    together = threading.Barrier(8)
+    read = BatchReferences._stored
+
+    def read_together(*source):
+        together.wait(10)
+        return read(*source)
+
+    monkeypatch.setattr(BatchReferences, "_stored", read_together)
+    with Rig(fake, skip_existing=True) as rig:
+        rig.write([reference(source, 0) for source in range(8)])
+        assert rig.failures() == [] and rig.batches() == [8]
 
 
 def test_skip_existing_knows_a_reference_that_does_not_name_its_collection(fake):

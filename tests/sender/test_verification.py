@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
 
-from tests.sender.harness import COLLECTIONS, Rig, numbers_of, told, uuid_of
+from tests.sender.harness import COLLECTIONS, Rig, made, numbers_of, told, uuid_of
 from weaviate_io import proto
 from weaviate_io.errors import SearchRefused
 from weaviate_io.outcome import Tally
 from weaviate_io.repair import BatchObjects
+from weaviate_io.request import Request
 from weaviate_io.testing import FakeWeaviate, faults
 from weaviate_io.vectors import decode_vector, encode_vector
 
@@ -399,3 +401,17 @@ def test_made_vectors_of_objects_that_no_filter_finds_are_read_all_the_same(maki
     assert {n: list(decode_vector(m.vector_bytes)) for n, m in stored.items()} == {
         n: [n, 0.5] for n in range(4)
     }
+
+
+def test_all_tenants_of_a_request_are_looked_at_together(rig: Callable[..., Verified]) -> None:
+    sure = rig("all", "tenants")
+    sure.left_by_a_dead_process(*range(3))
+    together = threading.Barrier(3)  # as many as there are tenants
+
+    def search(wanted: Any) -> Any:
+        together.wait(10)
+        return sure.client.search(wanted)
+
+    request = Request(sure.schema, sure.entries(made(number, "tenants") for number in range(3)))
+    BatchObjects("all").prepare(search, request, Tally())
+    assert all(entry.suspect for entry in request.entries)

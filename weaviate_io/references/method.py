@@ -16,9 +16,11 @@ from weaviate_io.client import Client
 from weaviate_io.outcome import Failure, Outcome, Tally, outcome_of
 from weaviate_io.repair import Found
 from weaviate_io.request import Entry, Request
+from weaviate_io.together import at_once
 from weaviate_io.verification import Search, by_ids
 
 _BEACON = "weaviate://localhost/"
+_CONNECTIONS = 8  # by which sources are read; a session keeps ten
 
 
 class BatchReferences:
@@ -88,16 +90,17 @@ class BatchReferences:
     def _existing(self, request: Request) -> Iterable[int]:
         """The places in the request of what is there already, where the server would add it again."""
         properties = request.schema.properties
-        known: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for place, entry in enumerate(request.entries):
-            message = _message(entry)
-            if message.name in properties and properties[message.name].unique_references:
-                continue
-            source = (message.from_uuid, message.tenant)
-            if source not in known:
-                known[source] = self._stored(request.schema.name, *source)
+        appended = [
+            (place, message)
+            for place, message in enumerate(map(_message, request.entries))
+            if not (message.name in properties and properties[message.name].unique_references)
+        ]
+        sources = list(dict.fromkeys((message.from_uuid, message.tenant) for _, message in appended))
+        read = at_once(lambda source: self._stored(request.schema.name, *source), sources, _CONNECTIONS)
+        known = dict(zip(sources, read, strict=True))
+        for place, message in appended:
             beacons = (f"{message.to_collection}/{message.to_uuid}", message.to_uuid)
-            stored = known[source].get(message.name)
+            stored = known[message.from_uuid, message.tenant].get(message.name)
             if any(
                 one.get("beacon", "").removeprefix(_BEACON) in beacons
                 for one in (stored if isinstance(stored, list) else ())
