@@ -19,7 +19,6 @@ from typing import Any, Optional, Union
 
 import grpc
 
-from weaviate_io import proto
 from weaviate_io.client import Client
 from weaviate_io.encoding import join_request, vector_names
 from weaviate_io.errors import (
@@ -40,6 +39,7 @@ from weaviate_io.request import Block, Entry, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.searching import search_until
 from weaviate_io.together import ask_all
+from weaviate_io.verification import finds_nothing
 
 BUDGET = 300.0
 """Seconds of failing after which a request is given up; below Flink's checkpoint timeout of 600."""
@@ -219,14 +219,9 @@ class Sender:
             ask_all(
                 self._client.start_search,
                 questions,
-                self._finds_nothing,
+                lambda call: finds_nothing(call) and self._client.starts_at_once,
                 lambda all_new: self._answered_questions(request, all_new),
             )
-
-    def _finds_nothing(self, search: Any) -> bool:
-        """Whether a search that is done says so, and the next one can be started."""
-        is_answered = search.code() is grpc.StatusCode.OK and self._client.starts_at_once
-        return is_answered and not proto.SearchReply.FromString(search.result()).results
 
     def _answered_questions(self, request: Request, all_new: bool) -> None:
         """Called by gRPC, in a thread of its own. What can be sent is sent at once: the owner may be busy for long."""

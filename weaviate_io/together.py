@@ -69,7 +69,7 @@ def ask_all(
     """
     left = iter(things)  # to take the next one is one step
     unanswered = iter(range(len(things))[::-1])
-    end = iter((False,))
+    untold = iter([ended])  # whoever takes it, tells
 
     def answered(call: Any) -> None:
         try:
@@ -96,8 +96,8 @@ def ask_all(
     def stop() -> None:
         for _ in left:
             pass
-        for all_hoped in end:
-            ended(all_hoped)
+        for tell in untold:
+            tell(False)
 
     for _ in range(min(AT_ONCE, len(things))):
         ask_next()

@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Optional
 from uuid import UUID
 
+import grpc
 import numpy as np
 
 from weaviate_io import proto
-from weaviate_io.errors import SearchRefused
+from weaviate_io.errors import SearchRefused, call_verdict
+from weaviate_io.outcome import status_details
 from weaviate_io.schema import CollectionSchema, VectorIndex
 
 Search = Callable[[Any], Any]
@@ -96,6 +98,13 @@ def stored_ids(
         if error.reason in _NOTHING_THERE:  # the write will create it, or be told the same
             return set()
         raise
+
+
+def finds_nothing(call: Any) -> bool:
+    """Whether a search by ids that is done found no object, as :func:`stored_ids` tells it."""
+    if call.code() is grpc.StatusCode.OK:
+        return not proto.SearchReply.FromString(call.result()).results
+    return call_verdict(call.code(), call.details() or "", status_details(call)).reason in _NOTHING_THERE
 
 
 def unindexed_ids(

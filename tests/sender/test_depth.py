@@ -16,6 +16,7 @@ from weaviate_io.flow import Flow
 from weaviate_io.repair import BatchObjects
 from weaviate_io.request import Block
 from weaviate_io.testing import FakeWeaviate
+from weaviate_io.together import AT_ONCE
 
 
 def served(depth: Depth, requests: int, *, away: float = 0.0, work: float = 0.0) -> list[int]:
@@ -299,3 +300,25 @@ def test_objects_that_are_stored_are_looked_for_in_the_index_as_before(fake: Fak
         assert [one.failure for one in outcomes] == [None] * 10
         assert (rig.sender.tally.verified, rig.sender.tally.unindexed) == (5, 1)
         assert not fake.unindexed
+
+
+def test_of_many_tenants_some_are_looked_up_at_the_same_time(
+    fake: FakeWeaviate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(AT_ONCE)
+    select = fake._store.select
+
+    def select_together(*asked: Any) -> Any:
+        together.wait(10)
+        return select(*asked)
+
+    monkeypatch.setattr(fake._store, "select", select_together)
+    given = [made(number)._replace(tenant=f"tenant{number}") for number in range(2 * AT_ONCE)]
+    with Rig(fake, "tenants", method=BatchObjects("existing")) as rig:
+        many = Block()
+        for entry in rig.entries(given):
+            many.append(entry)
+        outcomes = told([*rig.sender.submit(rig.schema, many), *rig.sender.drain()])
+    assert [one.failure for one in outcomes] == [None] * len(given)
+    methods = [request.method for request in fake.requests]
+    assert methods == ["Search"] * len(given) + ["BatchObjects"]
