@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -48,23 +49,63 @@ def test_for_one_question_there_is_no_thread(things: Sequence[str]) -> None:
 
 
 def test_after_an_error_nothing_more_is_asked_and_nobody_waits() -> None:
+    caller = threading.current_thread()
     asked: list[int] = []
-    end = threading.Event()
+    in_time: list[bool] = []
+    begun, end = threading.Event(), threading.Event()
 
     def ask(number: int) -> None:
         asked.append(number)
-        if number == 1:
+        if threading.current_thread() is caller:
+            assert begun.wait(10)
             raise ValueError("one is too many")
-        end.wait(10)
+        begun.set()
+        in_time.append(end.wait(10))
 
     threads = set(threading.enumerate())
     with pytest.raises(ValueError, match="one is too many"):
         at_once(ask, range(100), most=2)
-    assert not end.is_set()
     end.set()
     for thread in set(threading.enumerate()) - threads:
         thread.join(10)
-    assert set(asked) <= {0, 1, 2}  # the thread that failed may have had the next one in hand
+    assert in_time == [True] and sorted(asked) == [0, 1]
+
+
+def test_an_error_of_another_thread_is_raised_too() -> None:
+    caller = threading.current_thread()
+    asked: list[int] = []
+    failed = threading.Event()
+
+    def ask(number: int) -> None:
+        asked.append(number)
+        if threading.current_thread() is caller:
+            assert failed.wait(10)
+            while threading.active_count() > threads:
+                time.sleep(0.001)
+        else:
+            failed.set()
+            raise ValueError("one is too many")
+
+    threads = threading.active_count()
+    with pytest.raises(ValueError, match="one is too many"):
+        at_once(ask, range(100), most=2)
+    assert len(asked) <= 2
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_where_the_system_has_no_more_threads_fewer_do(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def start_some(thread: threading.Thread) -> None:
+        if len(started) == most:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    assert at_once(str, range(5)) == ["0", "1", "2", "3", "4"]
+    assert len(started) == most
 
 
 class _Calls:

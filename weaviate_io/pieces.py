@@ -47,7 +47,7 @@ def offsets(array: pa.Array) -> np.ndarray:
 
 
 def lengths(piece: Piece) -> Any:
-    """Bytes of each row."""
+    """Bytes of each row; a null has none, so that the offsets tell it."""
     return len(piece) if isinstance(piece, bytes) else np.diff(offsets(piece))
 
 
@@ -83,7 +83,7 @@ def where(present: pa.BooleanArray, piece: bytes) -> pa.Array:
 
 
 def of_fixed_size(rows: np.ndarray, empty: np.ndarray) -> pa.Array:
-    """Rows of as many bytes each, without a copy: those that are not empty, and which of all are."""
+    """Rows of as many bytes each, without a copy. There are only those that are not ``empty``, which has all."""
     starts = np.concatenate([[0], np.cumsum(~empty)]) * rows.shape[1]
     return of_offsets(starts, pa.py_buffer(rows.reshape(-1)), empty)
 

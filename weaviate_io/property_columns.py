@@ -183,10 +183,11 @@ def _date(key: bytes, column: pa.Array, bad: np.ndarray) -> Optional[pa.Array]:
     shown = _shown(seconds, fractions * 10 ** (9 - digits))
     sizes = np.where(kept > 0, kept + 20, 19)  # with the point, without the Z
     shown[np.arange(len(shown)), sizes] = ord("Z")
-    starts = np.zeros(len(column) + 1, np.int64)
-    starts[1:][~empty] = sizes + 1
     texts = shown[np.arange(shown.shape[1]) <= sizes[:, None]]
-    return _framed(key, _STRING, of_offsets(np.cumsum(starts), pa.py_buffer(texts), empty))
+    taken = np.zeros(len(column), np.int64)
+    taken[~empty] = sizes + 1
+    starts = np.concatenate([[0], np.cumsum(taken)])
+    return _framed(key, _STRING, of_offsets(starts, pa.py_buffer(texts), empty))
 
 
 _MOMENT = b"0000-00-00T00:00:00.000000000Z"

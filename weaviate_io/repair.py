@@ -65,7 +65,7 @@ class Method(Protocol):
         """Give the entries of a request, of which some may be stored, their next steps; says how many are repaired."""
 
     def check(self, search: Search, request: Request, entries: Sequence[Entry]) -> Found:
-        """Ask the server about acknowledged entries of a request that are unsure."""
+        """Ask the server about acknowledged entries of a request that are unsure; maybe in several threads."""
 
 
 class BatchObjects:

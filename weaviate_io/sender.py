@@ -13,8 +13,9 @@ import queue
 import re
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Optional, Union
 
 import grpc
@@ -39,7 +40,7 @@ from weaviate_io.request import Block, Entry, Request, merge, pause_after
 from weaviate_io.schema import CollectionSchema
 from weaviate_io.searching import search_until
 from weaviate_io.together import ask_all
-from weaviate_io.verification import finds_nothing
+from weaviate_io.verification import Search, finds_nothing
 
 BUDGET = 300.0
 """Seconds of failing after which a request is given up; below Flink's checkpoint timeout of 600."""
@@ -216,15 +217,22 @@ class Sender:
                 self._look(request)
                 return
             self._flow.look()
-            ask_all(
-                self._client.start_search,
-                questions,
-                lambda call: finds_nothing(call) and self._client.starts_at_once,
-                lambda all_new: self._answered_questions(request, all_new),
-            )
+            owner = threading.get_ident()
+
+            def ask(question: Any) -> Any:
+                if threading.get_ident() != owner and not self._client.starts_at_once:
+                    raise WeaviateError(
+                        "gRPC's thread, which brings all answers, is not to wait for new secrets"
+                    )
+                return self._client.start_search(question)
+
+            def asked(all_new: bool) -> None:
+                self._answered_questions(request, all_new)
+
+            ask_all(ask, questions, finds_nothing, asked)
 
     def _answered_questions(self, request: Request, all_new: bool) -> None:
-        """Called by gRPC, in a thread of its own. What can be sent is sent at once: the owner may be busy for long."""
+        """Mostly called by gRPC, in its thread. What can be sent is sent at once: the owner may be busy for long."""
         self._flow.looked()
         try:
             if not all_new:
@@ -259,10 +267,8 @@ class Sender:
 
     def _prepare(self, request: Request) -> tuple[list[Outcome], Tally]:
         tally = Tally()
-        waits: list[float] = []
-        outcomes = self._method.prepare(lambda search: self._search(search, waits), request, tally)
-        tally.throttled_seconds += sum(waits)
-        return outcomes, tally
+        with self._searching(tally) as search:
+            return self._method.prepare(search, request, tally), tally
 
     def _fail(self, error: BaseException) -> None:
         """Have the owner raise what another thread met."""
@@ -451,9 +457,8 @@ class Sender:
         unsure = [entry for entry in finished if entry.is_unsure]
         if unsure:
             finished = [entry for entry in finished if not entry.is_unsure]
-            waits: list[float] = []
-            found = self._method.check(lambda search: self._search(search, waits), request, unsure)
-            self.tally.throttled_seconds += sum(waits)
+            with self._searching(self.tally) as search:
+                found = self._method.check(search, request, unsure)
             self.tally.repaired += len(found.planned)
             going_on += found.planned
             finished += found.settled
@@ -468,12 +473,27 @@ class Sender:
         if entries:
             self._outcomes.append(outcome_of(request.schema, entries, None))
 
-    def _search(self, search: Any, waits: list[float]) -> Any:
-        """Search until an answer comes or the budget is spent, which is the search's own; adds the seconds waited."""
+    @contextmanager
+    def _searching(self, tally: Tally) -> Iterator[Search]:
+        """Search, in any number of threads until the block ends; what they waited at the same time counts once."""
+        waits: defaultdict[int, float] = defaultdict(float)  # by thread
+        is_over = threading.Event()
+
+        def waited(seconds: float) -> None:
+            if is_over.is_set():
+                raise SearchRefused("abandoned", "another search of the request failed")
+            waits[threading.get_ident()] += seconds
+
         try:
-            return search_until(
-                self._client, search, time.monotonic() + self._budget, self._pause, waits.append
-            )
+            yield lambda search: self._search(search, waited)
+        finally:
+            is_over.set()
+            tally.throttled_seconds += max(list(waits.values()), default=0.0)
+
+    def _search(self, search: Any, waited: Callable[[float], None]) -> Any:
+        """Search until an answer comes or the budget is spent, which is the search's own."""
+        try:
+            return search_until(self._client, search, time.monotonic() + self._budget, self._pause, waited)
         except SearchRefused as error:
             raise SearchRefused(
                 error.reason,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 _Thing = TypeVar("_Thing")
@@ -15,17 +16,15 @@ AT_ONCE = 32
 
 
 def at_once(ask: Callable[[_Thing], _Answer], things: Iterable[_Thing], most: int = AT_ONCE) -> list[_Answer]:
-    """What ``ask`` returns for each thing, in their order; asked in threads, ``most`` at the same time.
+    """What ``ask`` returns for each thing, in their order; asked by the caller and other threads, ``most`` in all.
 
-    The first error is raised at once, and nothing more is asked. What is asked already goes on in threads that end with
-    the process, so that nobody waits for a server that does not answer.
+    After an error nothing more is asked, and it is raised. The other threads end with the process, so that nobody waits
+    for what they are at.
 
     >>> at_once(len, ["one", "three"])
     [3, 5]
     """
     places = list(enumerate(things))
-    if len(places) < 2:
-        return [ask(thing) for _, thing in places]
     left = iter(places)  # to take the next one is one step
     answered: queue.SimpleQueue[tuple[int, Any, BaseException | None]] = queue.SimpleQueue()
 
@@ -34,21 +33,30 @@ def at_once(ask: Callable[[_Thing], _Answer], things: Iterable[_Thing], most: in
             try:
                 answered.put((place, ask(thing), None))
             except BaseException as error:
+                _use_up(left)
                 answered.put((place, None, error))
 
     answers: dict[int, _Answer] = {}
     try:
-        for _ in range(min(most, len(places))):
-            threading.Thread(target=ask_on, name="weaviate-io-ask", daemon=True).start()
+        for _ in range(min(most, len(places)) - 1):
+            try:
+                threading.Thread(target=ask_on, name="weaviate-io-ask", daemon=True).start()
+            except RuntimeError:  # the system has no more of them
+                break
+        ask_on()
         while len(answers) < len(places):
             place, answer, error = answered.get()
             if error is not None:
                 raise error
             answers[place] = answer
     finally:
-        for _ in left:
-            pass
+        _use_up(left)
     return [answers[place] for place, _ in places]
+
+
+def _use_up(left: Iterator[Any]) -> None:
+    for _ in left:
+        pass
 
 
 def ask_all(
@@ -65,11 +73,21 @@ def ask_all(
       start: starts a call, and returns its future.
       things: what to ask for, at least one.
       is_hoped: whether a call that is done gave the answer to go on with; an error of it, or of ``start``, means no.
-      ended: called once, with whether all answers were. This and the two before are called by gRPC, in its threads.
+      ended: called once, with whether all answers were.
+
+    The first calls are started by the caller, all others by gRPC's thread, as answers come.
     """
-    left = iter(things)  # to take the next one is one step
+    first, later = iter(things[:AT_ONCE]), iter(things[AT_ONCE:])  # to take the next one is one step
     unanswered = iter(range(len(things))[::-1])
     untold = iter([ended])  # whoever takes it, tells
+
+    def ask(thing: _Thing) -> None:
+        try:
+            call = start(thing)
+        except Exception:
+            stop()
+        else:
+            call.add_done_callback(answered)
 
     def answered(call: Any) -> None:
         try:
@@ -79,25 +97,16 @@ def ask_all(
         if not goes_on:
             stop()
         elif next(unanswered):
-            ask_next()
+            for thing in islice(later, 1):
+                ask(thing)
         else:
             ended(True)
 
-    def ask_next() -> None:
-        for thing in left:
-            try:
-                call = start(thing)
-            except Exception:
-                stop()
-            else:
-                call.add_done_callback(answered)
-            return
-
     def stop() -> None:
-        for _ in left:
-            pass
+        _use_up(first)
+        _use_up(later)
         for tell in untold:
             tell(False)
 
-    for _ in range(min(AT_ONCE, len(things))):
-        ask_next()
+    for thing in first:
+        ask(thing)

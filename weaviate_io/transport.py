@@ -39,6 +39,7 @@ _RETRIES = Retry(
     raise_on_status=False,
 )
 
+_CONNECTIONS = 32  # of a session; what needs more at the same time makes them anew
 _KEPT = 32_000_000  # bytes; glibc gives all blocks of more than 33,554,432 back, whatever was freed before
 
 _Answer = TypeVar("_Answer")
@@ -180,7 +181,7 @@ def within(seconds: float, call: Callable[[], _Answer]) -> _Answer:
 class _Adapter(HTTPAdapter):
     def __init__(self, pool: dict[str, Any], retries: Union[Retry, int] = 0) -> None:
         self._pool = pool
-        super().__init__(max_retries=retries)
+        super().__init__(max_retries=retries, pool_maxsize=_CONNECTIONS)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         super().init_poolmanager(connections, maxsize, block, **options, **self._pool)

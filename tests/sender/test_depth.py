@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 
 from tests.sender.harness import Rig, made, told, uuid_of
+from weaviate_io.client import Client
 from weaviate_io.depth import LEAST, MOST, Depth
+from weaviate_io.errors import SearchRefused
 from weaviate_io.flow import Flow
+from weaviate_io.outcome import Tally
 from weaviate_io.repair import BatchObjects
 from weaviate_io.request import Block
 from weaviate_io.testing import FakeWeaviate
-from weaviate_io.together import AT_ONCE
+from weaviate_io.together import AT_ONCE, at_once
 
 
 def served(depth: Depth, requests: int, *, away: float = 0.0, work: float = 0.0) -> list[int]:
@@ -322,3 +326,55 @@ def test_of_many_tenants_some_are_looked_up_at_the_same_time(
     assert [one.failure for one in outcomes] == [None] * len(given)
     methods = [request.method for request in fake.requests]
     assert methods == ["Search"] * len(given) + ["BatchObjects"]
+
+
+class _Stale(Client):
+    """A client whose secrets run out as soon as something was asked."""
+
+    starts_at_once = False
+
+
+@pytest.mark.parametrize("tenants", [1, AT_ONCE, AT_ONCE + 8])
+def test_what_is_answered_counts_though_the_secrets_ran_out(fake: FakeWeaviate, tenants: int) -> None:
+    """The thread of gRPC waits for no new ones: what is still to be asked is asked in another one."""
+    given = [made(number)._replace(tenant=f"tenant{number}") for number in range(tenants)]
+    with Rig(fake, "tenants", method=BatchObjects("existing")) as rig:
+        rig.client.__class__ = _Stale
+        many = Block()
+        for entry in rig.entries(given):
+            many.append(entry)
+        outcomes = told([*rig.sender.submit(rig.schema, many), *rig.sender.drain()])
+    assert [one.failure for one in outcomes] == [None] * tenants
+    *looked, sent = [request.method for request in fake.requests]
+    assert set(looked) == {"Search"} and sent == "BatchObjects"
+    assert (len(looked) == tenants) if tenants <= AT_ONCE else (tenants < len(looked) <= AT_ONCE + tenants)
+
+
+def test_what_threads_wait_at_the_same_time_counts_once(
+    fake: FakeWeaviate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(4)
+    tally = Tally()
+
+    def wait_together(client: Any, number: int, until: float, pause: Any, waited: Any) -> int:
+        together.wait(10)
+        waited(0.5)
+        waited(1.0 * number)
+        return number
+
+    monkeypatch.setattr("weaviate_io.sender.search_until", wait_together)
+    with Rig(fake) as rig, rig.sender._searching(tally) as search:
+        assert at_once(search, range(4)) == [0, 1, 2, 3]
+    assert tally.throttled_seconds == 3.5
+
+
+def test_a_search_that_nobody_waits_for_any_more_is_not_tried_again(
+    fake: FakeWeaviate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[Callable[[float], None]] = []
+    monkeypatch.setattr("weaviate_io.sender.search_until", lambda *given: later.append(given[-1]))
+    with Rig(fake) as rig, rig.sender._searching(Tally()) as search:
+        search("anything")
+        later[0](0.5)
+    with pytest.raises(SearchRefused, match="another search of the request failed"):
+        later[0](0.5)

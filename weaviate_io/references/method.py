@@ -20,7 +20,7 @@ from weaviate_io.together import at_once
 from weaviate_io.verification import Search, by_ids
 
 _BEACON = "weaviate://localhost/"
-_CONNECTIONS = 8  # by which sources are read; a session keeps ten
+_SOURCES_AT_ONCE = 8  # of a request, each by a connection
 
 
 class BatchReferences:
@@ -96,7 +96,7 @@ class BatchReferences:
             if not (message.name in properties and properties[message.name].unique_references)
         ]
         sources = list(dict.fromkeys((message.from_uuid, message.tenant) for _, message in appended))
-        read = at_once(lambda source: self._stored(request.schema.name, *source), sources, _CONNECTIONS)
+        read = at_once(lambda source: self._stored(request.schema.name, *source), sources, _SOURCES_AT_ONCE)
         known = dict(zip(sources, read, strict=True))
         for place, message in appended:
             beacons = (f"{message.to_collection}/{message.to_uuid}", message.to_uuid)
