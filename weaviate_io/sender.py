@@ -16,6 +16,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Optional, Union
 
 import grpc
@@ -226,10 +227,7 @@ class Sender:
                     )
                 return self._client.start_search(question)
 
-            def asked(all_new: bool) -> None:
-                self._answered_questions(request, all_new)
-
-            ask_all(ask, questions, finds_nothing, asked)
+            ask_all(ask, questions, finds_nothing, partial(self._answered_questions, request))
 
     def _answered_questions(self, request: Request, all_new: bool) -> None:
         """Mostly called by gRPC, in its thread. What can be sent is sent at once: the owner may be busy for long."""

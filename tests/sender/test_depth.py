@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import Any
@@ -16,6 +16,7 @@ from weaviate_io.client import Client
 from weaviate_io.depth import LEAST, MOST, Depth
 from weaviate_io.errors import SearchRefused
 from weaviate_io.flow import Flow
+from weaviate_io.objects import WeaviateObject
 from weaviate_io.outcome import Tally
 from weaviate_io.repair import BatchObjects
 from weaviate_io.request import Block
@@ -239,8 +240,12 @@ def test_what_is_cut_off_after_its_look_up_is_not_looked_up_again(fake: FakeWeav
 
 def block(rig: Rig, *numbers: int) -> Block:
     """Objects that nobody asked for one by one."""
+    return block_of(rig, map(made, numbers))
+
+
+def block_of(rig: Rig, given: Iterable[WeaviateObject]) -> Block:
     gathered = Block()
-    for entry in rig.entries(made(number) for number in numbers):
+    for entry in rig.entries(given):
         gathered.append(entry)
     return gathered
 
@@ -319,10 +324,8 @@ def test_of_many_tenants_some_are_looked_up_at_the_same_time(
     monkeypatch.setattr(fake._store, "select", select_together)
     given = [made(number)._replace(tenant=f"tenant{number}") for number in range(2 * AT_ONCE)]
     with Rig(fake, "tenants", method=BatchObjects("existing")) as rig:
-        many = Block()
-        for entry in rig.entries(given):
-            many.append(entry)
-        outcomes = told([*rig.sender.submit(rig.schema, many), *rig.sender.drain()])
+        already = rig.sender.submit(rig.schema, block_of(rig, given))
+        outcomes = told([*already, *rig.sender.drain()])
     assert [one.failure for one in outcomes] == [None] * len(given)
     methods = [request.method for request in fake.requests]
     assert methods == ["Search"] * len(given) + ["BatchObjects"]
@@ -340,10 +343,8 @@ def test_what_is_answered_counts_though_the_secrets_ran_out(fake: FakeWeaviate, 
     given = [made(number)._replace(tenant=f"tenant{number}") for number in range(tenants)]
     with Rig(fake, "tenants", method=BatchObjects("existing")) as rig:
         rig.client.__class__ = _Stale
-        many = Block()
-        for entry in rig.entries(given):
-            many.append(entry)
-        outcomes = told([*rig.sender.submit(rig.schema, many), *rig.sender.drain()])
+        already = rig.sender.submit(rig.schema, block_of(rig, given))
+        outcomes = told([*already, *rig.sender.drain()])
     assert [one.failure for one in outcomes] == [None] * tenants
     *looked, sent = [request.method for request in fake.requests]
     assert set(looked) == {"Search"} and sent == "BatchObjects"
