@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -156,6 +158,26 @@ def test_an_error_is_no_answer_that_is_hoped_for() -> None:
     calls.open.pop(0).set_exception(ValueError("no reply"))
     calls.answer()
     assert calls.ended == [False]
+
+
+def test_nothing_is_kept_once_all_is_answered_nor_waits_for_the_garbage_collector() -> None:
+    class Held:
+        def ended(self, all_hoped: bool) -> None:
+            pass
+
+    for answer in (True, False):
+        calls, held = _Calls(), Held()
+        kept = weakref.ref(held)
+        gc.disable()
+        try:
+            ask_all(calls.start, range(3), lambda call: call.result(), held.ended)
+            del held
+            assert kept() is not None
+            while calls.open:
+                calls.answer(answer)
+            assert kept() is None
+        finally:
+            gc.enable()
 
 
 def test_what_cannot_be_asked_ends_it() -> None:

@@ -77,36 +77,54 @@ def ask_all(
 
     The first calls are started by the caller, all others by gRPC's thread, as answers come.
     """
-    first, later = iter(things[:AT_ONCE]), iter(things[AT_ONCE:])  # to take the next one is one step
-    unanswered = iter(range(len(things))[::-1])
-    untold = iter([ended])  # whoever takes it, tells
+    asking = _Asking(start, things, is_hoped, ended)
+    for thing in asking.first:
+        asking.ask(thing)
 
-    def ask(thing: _Thing) -> None:
+
+class _Asking:
+    """What is left to be asked. It knows no call and no method of its own.
+
+    What it would know in a circle, requests and all their bytes, would stay until the garbage collector comes by.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Any], Any],
+        things: Sequence[Any],
+        is_hoped: Callable[[Any], bool],
+        ended: Callable[[bool], None],
+    ) -> None:
+        self._start = start
+        self._is_hoped = is_hoped
+        self._ended = ended
+        self.first, self._later = iter(things[:AT_ONCE]), iter(things[AT_ONCE:])  # to take the next is one step
+        self._unanswered = iter(range(len(things))[::-1])
+        self._untold = iter([ended])  # whoever takes it, tells
+
+    def ask(self, thing: Any) -> None:
         try:
-            call = start(thing)
+            call = self._start(thing)
         except Exception:
-            stop()
+            self._stop()
         else:
-            call.add_done_callback(answered)
+            call.add_done_callback(self._answered)
 
-    def answered(call: Any) -> None:
+    def _answered(self, call: Any) -> None:
         try:
-            goes_on = is_hoped(call)
+            goes_on = self._is_hoped(call)
         except Exception:
             goes_on = False
         if not goes_on:
-            stop()
-        elif next(unanswered):
-            for thing in islice(later, 1):
-                ask(thing)
+            self._stop()
+        elif next(self._unanswered):
+            for thing in islice(self._later, 1):
+                self.ask(thing)
         else:
-            ended(True)
+            self._ended(True)
 
-    def stop() -> None:
-        _use_up(first)
-        _use_up(later)
-        for tell in untold:
+    def _stop(self) -> None:
+        _use_up(self.first)
+        _use_up(self._later)
+        for tell in self._untold:
             tell(False)
-
-    for thing in first:
-        ask(thing)

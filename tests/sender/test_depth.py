@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -19,7 +20,7 @@ from weaviate_io.flow import Flow
 from weaviate_io.objects import WeaviateObject
 from weaviate_io.outcome import Tally
 from weaviate_io.repair import BatchObjects
-from weaviate_io.request import Block
+from weaviate_io.request import Block, Request
 from weaviate_io.testing import FakeWeaviate
 from weaviate_io.together import AT_ONCE, at_once
 
@@ -379,3 +380,20 @@ def test_a_search_that_nobody_waits_for_any_more_is_not_tried_again(
         later[0](0.5)
     with pytest.raises(SearchRefused, match="another search of the request failed"):
         later[0](0.5)
+
+
+@pytest.mark.parametrize("kind", ["unnamed", "tenants"])
+def test_requests_are_let_go_once_they_are_answered(fake: FakeWeaviate, kind: str) -> None:
+    """The garbage collector, which would free their bytes too, comes by when some hundreds of them are kept."""
+    gc.collect()
+    gc.disable()
+    try:
+        with Rig(fake, kind, method=BatchObjects("existing")) as rig:
+            for _ in range(2):  # new, and then found by the look-ups
+                for first in range(0, 400, 10):
+                    objects = [made(number, kind) for number in range(first, first + 10)]
+                    rig.sender.submit(rig.schema, block_of(rig, objects))
+                rig.sender.drain()
+                assert [one for one in gc.get_objects() if isinstance(one, Request)] == []
+    finally:
+        gc.enable()
