@@ -349,7 +349,8 @@ def test_what_is_answered_counts_though_the_secrets_ran_out(fake: FakeWeaviate, 
     assert [one.failure for one in outcomes] == [None] * tenants
     *looked, sent = [request.method for request in fake.requests]
     assert set(looked) == {"Search"} and sent == "BatchObjects"
-    assert (len(looked) == tenants) if tenants <= AT_ONCE else (tenants < len(looked) <= AT_ONCE + tenants)
+    # The owner goes on to ask itself where an answer is there before it listens for it, which all may be.
+    assert (len(looked) == tenants) if tenants <= AT_ONCE else (tenants <= len(looked) < 2 * tenants)
 
 
 def test_what_threads_wait_at_the_same_time_counts_once(
