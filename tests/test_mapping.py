@@ -5,7 +5,7 @@ import datetime as dt
 import enum
 import pickle
 import uuid
-from collections import ChainMap, OrderedDict, defaultdict
+from collections import ChainMap, OrderedDict, defaultdict, namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from weaviate_io.encoding import ObjectEncoder, decode_object
 from weaviate_io.errors import RowError
-from weaviate_io.mapping import Mapper, unwrap
-from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, generate_uuid5
+from weaviate_io.mapping import Mapper, plain_row, unwrap
+from weaviate_io.objects import FailedObject, SourceRow, WeaviateObject, WeaviateReference, generate_uuid5
 from weaviate_io.schema import DEFAULT_VECTOR, CollectionSchema, Property, VectorIndex
 
 ID = "6cb8e707-0fc5-5f55-88d4-d4fed43e64a8"
@@ -115,6 +116,46 @@ def refusal(mapper, row, schema=SCHEMA, **given):
 @pytest.mark.parametrize("kind", ROWS)
 def test_every_kind_of_row_becomes_the_same_object(kind):
     assert MAPPER.map(ROWS[kind], SCHEMA) == MAPPED
+
+
+PLAIN = ["dict", "beam.Row", "named tuple", "pandas tuple", "dataclass", "frozen dataclass with slots"]
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_the_fields_of_a_plain_row_are_those_it_is_mapped_by(kind):
+    assert plain_row(ROWS[kind]) == ROW
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        None,
+        5,
+        "text",
+        ("tuple",),
+        Data,
+        Named,
+        defaultdict(list, ROW),
+        WeaviateObject(ROW),
+        SourceRow(ROW, "a.csv: row 1", text=True),
+        SourceRow(WeaviateObject(ROW), "a.json: row 1"),
+        FailedObject("r", "e", 0, None, None, None, None, ROW, None),
+        namedtuple("Elsewhere", FailedObject._fields)("r", "e", 0, None, None, None, None, ROW, None),
+        WeaviateReference("a", "b", "c"),
+        pa.table({"title": ["Dune"]}),
+    ],
+    ids=lambda element: type(element).__name__,
+)
+def test_what_is_more_or_less_than_its_fields_is_no_plain_row(element):
+    assert plain_row(element) is None
+
+
+def test_a_row_whose_fields_cannot_be_had_is_no_plain_row():
+    class Broken(Named):
+        def _asdict(self):
+            raise KeyError("title")
+
+    assert plain_row(Broken(**ROW)) is None
 
 
 @pytest.mark.parametrize("kind", ["dict", "defaultdict", "dataclass"])

@@ -68,7 +68,7 @@ class _Open:
 
 
 class RowBuffer:
-    """Dicts of one bundle that wait to be encoded together, each with where it came from.
+    """Rows of one bundle that wait to be encoded together, each with the element it is of and where that came from.
 
     Args:
       most_rows: gives how many there may be.
@@ -82,6 +82,7 @@ class RowBuffer:
 
     def _start(self) -> None:
         self._rows: list[dict[str, Any]] = []
+        self._elements: list[Any] = []
         self._origins: list[Any] = []
         self._bytes = 0
         self._most = 0
@@ -90,9 +91,10 @@ class RowBuffer:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, row: dict[str, Any], origin: Any) -> bool:
+    def add(self, row: dict[str, Any], element: Any, origin: Any) -> bool:
         """Take a row in; returns whether it is time to take all out."""
         self._rows.append(row)
+        self._elements.append(element)
         self._origins.append(origin)
         return len(self._rows) >= self._next and self._is_full()
 
@@ -105,9 +107,9 @@ class RowBuffer:
         self._next = min(len(rows) + _MEASURED, self._most)
         return len(rows) >= self._most or self._bytes >= self._most_bytes
 
-    def take(self) -> tuple[list[dict[str, Any]], list[Any]]:
-        """The rows, and their origins."""
-        taken = self._rows, self._origins
+    def take(self) -> tuple[list[dict[str, Any]], list[Any], list[Any]]:
+        """The rows, their elements, and their origins."""
+        taken = self._rows, self._elements, self._origins
         self._start()
         return taken
 

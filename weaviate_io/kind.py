@@ -35,9 +35,6 @@ Translated = tuple[CollectionSchema, Any]
 class Translates(ABC):
     """Makes elements into what is sent."""
 
-    takes_rows = False
-    """Whether elements that are dicts are better translated together."""
-
     @abstractmethod
     def translate(self, element: Any, sender: Optional[Sender] = None) -> Iterator[Union[Translated, Failed]]:
         """What an element holds, ready to be sent. Failures take their place.
@@ -47,16 +44,26 @@ class Translates(ABC):
           sender: what says how large a block of rows may be; without it there are no blocks.
         """
 
+    def row_of(self, element: Any) -> Optional[dict[str, Any]]:
+        """The row that an element is, where it is better translated together with others; None where not."""
+        return None
+
     def rows_at_once(self, sender: Sender) -> int:
-        """How many dicts at once are best, at most."""
+        """How many of these rows at once are best, at most."""
         return 1
 
     def translate_rows(
-        self, rows: Sequence[dict[str, Any]], sender: Sender
+        self, rows: Sequence[dict[str, Any]], elements: Sequence[Any], sender: Sender
     ) -> Iterator[tuple[int, Union[Translated, Failed]]]:
-        """What so many elements hold, each with its place among them; a block with that of its first row."""
-        for place, row in enumerate(rows):
-            for translated in self.translate(row, sender):
+        """What so many elements hold, each with its place among them; a block with that of its first row.
+
+        Args:
+          rows: what :meth:`row_of` gave for each element.
+          elements: as they came.
+          sender: what says how large a block of rows may be.
+        """
+        for place, element in enumerate(elements):
+            for translated in self.translate(element, sender):
                 yield place, translated
 
 

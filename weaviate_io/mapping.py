@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from decimal import Decimal
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple, Optional, Union
 
+import apache_beam as beam
 import numpy as np
 
 from weaviate_io import wire
@@ -374,6 +375,39 @@ def recognized(value: Any, kind: type[Any]) -> Any:
     if isinstance(value, tuple) and getattr(value, "_fields", None) == kind._fields:
         return kind(*value)
     return value
+
+
+def plain_row(element: Any) -> Optional[dict[Any, Any]]:
+    """The fields of an element that is a row and nothing else; None of what has to be looked at more closely.
+
+    >>> plain_row(SourceRow({"title": "Dune"}, "a.json: row 1"))
+    {'title': 'Dune'}
+    >>> plain_row(WeaviateObject({"title": "Dune"}))
+    """
+    kind = type(element)
+    if kind is dict:
+        return element
+    if kind is SourceRow:
+        return element.row if type(element.row) is dict and not element.text else None
+    if not _is_plain(kind):  # type: ignore[arg-type]
+        return None
+    try:
+        fields = wire.as_fields(element)
+    except Exception:  # of a user's class; the mapper says it
+        return None
+    return None if fields is None else dict(fields)
+
+
+@cache
+def _is_plain(kind: type[Any]) -> bool:
+    """Whether what is of a type is nothing but its fields: a beam.Row, a dataclass, a named tuple of the user's."""
+    if issubclass(kind, tuple):
+        return getattr(kind, "_fields", None) not in (None, *(known._fields for known in _KNOWN))
+    return issubclass(kind, beam.Row) or is_dataclass(kind)
+
+
+_KNOWN = (WeaviateObject, SourceRow, FailedObject, WeaviateReference, FailedReference)
+"""Named tuples that mean more than their fields, here or out of another process."""
 
 
 def _call(name: str, function: Callable[[Any], Any], row: Any) -> Any:

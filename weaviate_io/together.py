@@ -75,8 +75,8 @@ def ask_all(
       is_hoped: whether a call that is done gave the answer to go on with; an error of it, or of ``start``, means no.
       ended: called once, with whether all answers were.
 
-    The first calls are started by the caller, all others as answers come: by gRPC's thread, or by the caller where one is
-    there at once.
+    The first calls are started by the caller, all others as answers come: by gRPC's thread, or by the caller where an
+    answer is there at once.
     """
     asking = _Asking(start, things, is_hoped, ended)
     for thing in asking.first:

@@ -18,7 +18,7 @@ from weaviate_io.encoding import ObjectEncoder, decode_object, encoded_object
 from weaviate_io.errors import RowError, WeaviateError
 from weaviate_io.indexing import is_synchronous
 from weaviate_io.kind import Encoders, Kind, Translated, Translates, numbered, sources, table_of
-from weaviate_io.mapping import Mapper, Source
+from weaviate_io.mapping import Mapper, Source, plain_row, unwrap
 from weaviate_io.objects import Failed, FailedObject, WeaviateObject, WrittenObject
 from weaviate_io.outcome import Failure, Tally
 from weaviate_io.repair import BatchObjects
@@ -97,7 +97,7 @@ class Translator(Translates):
             opened, settings.schema, settings.create_disposition, settings.auto_schema, settings.dry_run
         )
         self._encoders = Encoders(catalog, self._new_encoder)
-        self.takes_rows = self._mapper.is_by_columns and not callable(self._mapper.collection)
+        self._is_by_columns = self._mapper.is_by_columns and not callable(self._mapper.collection)
         self._columns: Optional[ColumnEncoder] = None
 
     def translate(
@@ -109,10 +109,13 @@ class Translator(Translates):
           element: one row, or a table of them.
           sender: what says how large a block of rows may be; without it there are no blocks.
         """
-        table = table_of(element) if sender is not None and self.takes_rows else None
+        table = table_of(element) if sender is not None and self._is_by_columns else None
         if sender is None or table is None:
             return starmap(self._translate, sources(element))
         return self._translate_table(table, sender)
+
+    def row_of(self, element: Any) -> Optional[dict[str, Any]]:
+        return plain_row(element) if self._is_by_columns else None
 
     def rows_at_once(self, sender: Sender) -> int:
         try:
@@ -122,16 +125,16 @@ class Translator(Translates):
         return sender.request_size(schema)
 
     def translate_rows(
-        self, rows: Sequence[dict[str, Any]], sender: Sender
+        self, rows: Sequence[dict[str, Any]], elements: Sequence[Any], sender: Sender
     ) -> Iterator[tuple[int, Union[Translated, Failed]]]:
         if len(rows) < 2:
-            yield from super().translate_rows(rows, sender)
+            yield from super().translate_rows(rows, elements, sender)
             return
         schema, columns, limits = self._by_columns(self._mapper.destination(None), sender)
         for part in columns.encode_rows(rows, limits):
             if isinstance(part, Rows):
                 for place in range(part.start, part.stop):
-                    yield place, self._translate(Source(rows[place]), None)
+                    yield place, self._translate(unwrap(elements[place]), None)
             else:
                 for place, translated in _of_block(schema, part, limits):
                     yield part.first_row + place, translated

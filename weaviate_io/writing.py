@@ -152,10 +152,11 @@ class WriteInBundleFn(_Sending, _Translating):
             or origin.pane_info != value.pane_info
         ):
             origin = self._origin = value.with_value(None)  # one for all elements in a row that share it
-        if type(element) is not dict or not self._translator.takes_rows:
+        row = self._translator.row_of(element)
+        if row is None:
             before = self._write_rows() if self._rows else ()
             return _one_by_one(chain(before, self._write_element(element, origin)))
-        return _one_by_one(self._write_rows()) if self._rows.add(element, origin) else ()
+        return _one_by_one(self._write_rows()) if self._rows.add(row, element, origin) else ()
 
     def finish_bundle(self) -> Iterable[Any]:
         return _one_by_one(self._write_rest())
@@ -172,10 +173,10 @@ class WriteInBundleFn(_Sending, _Translating):
             yield from self._write(translated, [origin] * count, [element] * count)
 
     def _write_rows(self) -> Iterator[_Outputs]:
-        rows, origins = self._rows.take()
-        for place, translated in self._translator.translate_rows(rows, self._sender):
+        rows, elements, origins = self._rows.take()
+        for place, translated in self._translator.translate_rows(rows, elements, self._sender):
             end = place + _count(translated)
-            yield from self._write(translated, origins[place:end], rows[place:end])
+            yield from self._write(translated, origins[place:end], elements[place:end])
 
     def _write(
         self, translated: Union[Translated, Failed], origins: list[WindowedValue], elements: list[Any]

@@ -311,18 +311,20 @@ def test_two_processes_are_two(write, into):
 
 def test_rows_wait_until_they_are_as_many_or_as_large_as_a_request():
     by_count = RowBuffer(lambda: 40, 1_000_000)
-    assert [by_count.add({"id": n}, n) for n in range(40)] == [False] * 39 + [True]
-    rows, origins = by_count.take()
+    assert [by_count.add({"id": n}, f"element {n}", n) for n in range(40)] == [False] * 39 + [True]
+    rows, elements, origins = by_count.take()
     assert [row["id"] for row in rows] == origins == list(range(40))
-    assert by_count.take() == ([], [])
+    assert elements == [f"element {n}" for n in range(40)]
+    assert by_count.take() == ([], [], [])
     large = RowBuffer(lambda: 1000, 1_000_000)  # as the first one shows
-    assert [large.add({"id": n, "text": "x" * 100_000}, n) for n in range(9)] == [False] * 8 + [True]
+    assert [large.add({"id": n, "text": "x" * 100_000}, None, n) for n in range(9)] == [False] * 8 + [True]
     growing = RowBuffer(lambda: 1000, 1_000_000)  # as is noticed of the others
-    taken = [growing.add({"id": n, "text": "x" * (100_000 if n else 1)}, n) for n in range(17)]
+    taken = [growing.add({"id": n, "text": "x" * (100_000 if n else 1)}, None, n) for n in range(17)]
     assert taken == [False] * 16 + [True]
     tokens = RowBuffer(lambda: 1000, 1_000_000)  # 51,200 bytes, which the length of an array does not tell
     taken = [
-        tokens.add({"id": n, "vector": np.zeros((100, 128), np.float32)} if n else {}, n) for n in range(33)
+        tokens.add({"id": n, "vector": np.zeros((100, 128), np.float32)} if n else {}, None, n)
+        for n in range(33)
     ]
     assert taken == [False] * 32 + [True]
 
@@ -334,7 +336,7 @@ def test_rows_wait_until_they_are_as_many_or_as_large_as_a_request():
 )
 def test_rows_are_measured_by_what_is_in_their_values(value: Any) -> None:
     rows = RowBuffer(lambda: 1000, 1_000_000)
-    taken = [rows.add({"id": n, "value": value} if n else {}, n) for n in range(17)]
+    taken = [rows.add({"id": n, "value": value} if n else {}, None, n) for n in range(17)]
     assert taken == [False] * 16 + [True]
 
 
@@ -353,7 +355,7 @@ def test_a_row_that_cannot_be_measured_is_left_to_the_encoder():
     assert size_of(branching) == 1
     for value in ODD:
         assert size_of({"a": value}) >= 1
-        assert not RowBuffer(lambda: 40, 1_000_000).add({"a": value}, None)
-    assert RowBuffer(lambda: 0, 100).add({}, None)
+        assert not RowBuffer(lambda: 40, 1_000_000).add({"a": value}, None, None)
+    assert RowBuffer(lambda: 0, 100).add({}, None, None)
     unmeasured = RowBuffer(lambda: 40, 1_000_000)
-    assert [unmeasured.add({"text": Unmeasurable()}, None) for _ in range(40)] == [False] * 39 + [True]
+    assert [unmeasured.add({"text": Unmeasurable()}, None, None) for _ in range(40)] == [False] * 39 + [True]
