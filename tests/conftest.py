@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,15 @@ def new_name(server: WeaviateServer) -> Iterator[Callable[[], str]]:
     yield new
     for name in given:
         requests.delete(f"{server.url}/v1/schema/{name}", timeout=60)
+
+
+@pytest.fixture
+def no_garbage_collector() -> Iterator[None]:
+    """What knows itself in a circle stays while the test runs."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 import weakref
@@ -160,24 +159,21 @@ def test_an_error_is_no_answer_that_is_hoped_for() -> None:
     assert calls.ended == [False]
 
 
-def test_nothing_is_kept_once_all_is_answered_nor_waits_for_the_garbage_collector() -> None:
+@pytest.mark.parametrize("answer", [True, False])
+@pytest.mark.usefixtures("no_garbage_collector")
+def test_nothing_is_kept_once_all_is_answered(answer: bool) -> None:
     class Held:
         def ended(self, all_hoped: bool) -> None:
             pass
 
-    for answer in (True, False):
-        calls, held = _Calls(), Held()
-        kept = weakref.ref(held)
-        gc.disable()
-        try:
-            ask_all(calls.start, range(3), lambda call: call.result(), held.ended)
-            del held
-            assert kept() is not None
-            while calls.open:
-                calls.answer(answer)
-            assert kept() is None
-        finally:
-            gc.enable()
+    calls, held = _Calls(), Held()
+    kept = weakref.ref(held)
+    ask_all(calls.start, range(3), lambda call: call.result(), held.ended)
+    del held
+    assert kept() is not None
+    while calls.open:
+        calls.answer(answer)
+    assert kept() is None
 
 
 def test_what_cannot_be_asked_ends_it() -> None:

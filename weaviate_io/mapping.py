@@ -395,7 +395,7 @@ def plain_row(element: Any) -> Optional[dict[Any, Any]]:
         fields = wire.as_fields(element)
     except Exception:  # of a user's class; the mapper says it
         return None
-    return None if fields is None else dict(fields)
+    return fields if type(fields) is dict else None
 
 
 @cache

@@ -389,20 +389,16 @@ def kept_of(rig: Rig) -> list[Request]:
 
 
 @pytest.mark.parametrize("kind", ["unnamed", "tenants"])
+@pytest.mark.usefixtures("no_garbage_collector")
 def test_requests_are_let_go_once_they_are_answered(fake: FakeWeaviate, kind: str) -> None:
     """The garbage collector, which would free their bytes too, comes by when some hundreds of them are kept."""
-    gc.collect()
-    gc.disable()
-    try:
-        with Rig(fake, kind, method=BatchObjects("existing")) as rig:
-            for _ in range(2):  # new, and then found by the look-ups
-                for first in range(0, 400, 10):
-                    objects = [made(number, kind) for number in range(first, first + 10)]
-                    rig.sender.submit(rig.schema, block_of(rig, objects))
-                rig.sender.drain()
-                give_up = time.monotonic() + 10
-                while kept_of(rig):  # until gRPC's thread has left the last callback
-                    assert time.monotonic() < give_up
-                    time.sleep(0.01)
-    finally:
-        gc.enable()
+    with Rig(fake, kind, method=BatchObjects("existing")) as rig:
+        for _ in range(2):  # new, and then found by the look-ups
+            for first in range(0, 400, 10):
+                objects = [made(number, kind) for number in range(first, first + 10)]
+                rig.sender.submit(rig.schema, block_of(rig, objects))
+            rig.sender.drain()
+            give_up = time.monotonic() + 10
+            while kept_of(rig):  # until gRPC's thread has left the last callback
+                assert time.monotonic() < give_up
+                time.sleep(0.01)

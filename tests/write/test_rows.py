@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import pytest
 
-from tests.write.running import run_write
 from weaviate_io import ReadRows, WriteToWeaviate
 from weaviate_io.encoding import ObjectEncoder
 from weaviate_io.objects import SourceRow
@@ -82,10 +81,10 @@ def stored(fake: FakeWeaviate) -> dict[int, str]:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_rows_are_encoded_together_and_a_bad_one_fails_alone(
-    fake: FakeWeaviate, encoded_alone: list[Any], tmp_path: Any, kind: Callable[..., Any]
+    write: Any, fake: FakeWeaviate, encoded_alone: list[Any], kind: Callable[..., Any]
 ) -> None:
     rows = [kind(number=n, title=5 if n == 70 else f"title {n}", embedding=[n, 0.5]) for n in range(300)]
-    done = run_write(rows, writing(fake), tmp_path)
+    done = write(rows, writing(fake))
     assert stored(fake) == {n: f"title {n}" for n in range(300) if n != 70}
     assert set(encoded_alone) == {70}
     (dead,) = done.failed
@@ -93,10 +92,10 @@ def test_rows_are_encoded_together_and_a_bad_one_fails_alone(
     assert dead.position == ("a.json: row 70" if kind is from_file else None)
 
 
-def test_rows_of_all_kinds_wait_together(fake: FakeWeaviate, encoded_alone: list[Any], tmp_path: Any) -> None:
+def test_rows_of_all_kinds_wait_together(write: Any, fake: FakeWeaviate, encoded_alone: list[Any]) -> None:
     kinds = list(KINDS.values())
     rows = [kinds[n % len(kinds)](number=n, title=f"title {n}", embedding=[n, 0.5]) for n in range(300)]
-    done = run_write(rows, writing(fake), tmp_path)
+    done = write(rows, writing(fake))
     assert len(done.written) == len(stored(fake)) == 300
     assert encoded_alone == []
 
@@ -113,7 +112,7 @@ class RowsOf(beam.PTransform):
 
 
 def test_a_row_that_the_server_refuses_keeps_its_place_in_the_file(
-    fake: FakeWeaviate, encoded_alone: list[Any], tmp_path: Any
+    write: Any, fake: FakeWeaviate, encoded_alone: list[Any], tmp_path: Any
 ) -> None:
     file = tmp_path / "rows.jsonl"
     rows = [{"number": n, "title": f"title {n}", "embedding": [1.0, n + 0.5]} for n in range(200)]
@@ -122,7 +121,7 @@ def test_a_row_that_the_server_refuses_keeps_its_place_in_the_file(
         lambda one: "no such luck" if one.properties.non_ref_properties["number"] == 150 else None
     )
     fake.behave(lambda *_: refused)
-    done = run_write(RowsOf(str(file)), writing(fake), tmp_path)
+    done = write(RowsOf(str(file)), writing(fake))
     assert encoded_alone == []
     (dead,) = done.failed
     assert (dead.error, dead.position) == ("no such luck", f"{file}: line 151")
